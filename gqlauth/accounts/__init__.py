@@ -1,0 +1,1 @@
+"""Sign up, log in, me: the account in its owner's hands."""

@@ -1,0 +1,150 @@
+"""The rules of accounts: sign up, log in, and what an operator may do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+
+from gqlauth.database import emit
+from gqlauth.errors import AuthError, AuthErrorCode
+from gqlauth.events import LoginFailed, SignedUp, SignupRefused, UserDisabled, UserEnabled
+from gqlauth.runtime import Client, Runtime
+from gqlauth.sessions.service import SignedIn, end_all, sign_in
+from gqlauth.users.models import User
+from gqlauth.users.service import check_email, check_name, find_by_email
+
+
+class EmailTaken(AuthError):
+    """There is an account with this e-mail address."""
+
+    code = AuthErrorCode.EMAIL_TAKEN
+    message = "There is already an account with this e-mail address."
+    field = "email"
+
+
+class InvalidCredentials(AuthError):
+    """Unknown e-mail address, wrong password or disabled account: which of them is not told (ASVS 6.3.8)."""
+
+    code = AuthErrorCode.INVALID_CREDENTIALS
+    message = "The e-mail address or the password is wrong."
+
+
+def signup(runtime: Runtime, *, email: str, password: str, name: str, client: Client) -> SignedIn:
+    """Make an account and sign it in.
+
+    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword` or `EmailTaken`.
+    """
+    try:
+        prepared = prepare_user(runtime, email=email, password=password, name=name)
+        with runtime.database.transaction() as db:
+            user = add_user(db, prepared, client)
+            return sign_in(runtime, db, user, client)
+    except AuthError as refusal:
+        runtime.events.publish(SignupRefused(reason=refusal.code, ip_address=client.ip_address))
+        raise
+
+
+def login(runtime: Runtime, *, email: str, password: str, client: Client) -> SignedIn:
+    """Sign an account in. Raises `InvalidCredentials`, after the same time for whatever reason."""
+    with runtime.database.read() as db:
+        user = find_by_email(db, email)
+    # No connection is held while hashing.
+    matches = runtime.passwords.verify(password, user.password_hash if user else None)
+    if user is None or not matches:
+        raise _refuse_login(runtime, user, client, "INVALID_CREDENTIALS")
+    stored = user.password_hash
+    rehashed = runtime.passwords.hash(password) if runtime.passwords.needs_rehash(stored) else stored
+    with runtime.database.transaction() as db:
+        current = db.get(User, user.id, with_for_update=True)
+        if current is not None and current.password_hash == stored and current.disabled_at is None:
+            current.password_hash = rehashed
+            return sign_in(runtime, db, current, client)
+    if current is None or current.disabled_at is not None:
+        raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
+    # The password was changed, or its hash renewed, since it was read: only the new one counts.
+    return login(runtime, email=email, password=password, client=client)
+
+
+def prepare_user(runtime: Runtime, *, email: str, password: str, name: str) -> User:
+    """Check everything that can be checked without writing, and hash the password. Raises like `signup`."""
+    email_key = check_email(email, allow_test_domain=not runtime.settings.production)
+    name = check_name(name)
+    runtime.passwords.check(password, words=(email, name))
+    with runtime.database.read() as db:
+        # Spares the hash; whether the address is free when it counts is for the database to say.
+        if db.scalar(sa.select(User.id).where(User.email_key == email_key)) is not None:
+            raise EmailTaken
+    return User(
+        email=email,
+        email_key=email_key,
+        name=name,
+        password_hash=runtime.passwords.hash(password),
+        created_at=runtime.clock(),
+    )
+
+
+def add_user(db: Session, user: User, client: Client) -> User:
+    """Write the account. Raises `EmailTaken` if another sign-up was first."""
+    try:
+        with db.begin_nested():
+            db.add(user)
+    except IntegrityError:
+        raise EmailTaken from None
+    emit(db, SignedUp(user_id=user.id, ip_address=client.ip_address))
+    return user
+
+
+def create_user(runtime: Runtime, *, email: str, password: str, name: str) -> User:
+    """Make an account without signing it in, for an operator. Raises like `signup`."""
+    prepared = prepare_user(runtime, email=email, password=password, name=name)
+    with runtime.database.transaction() as db:
+        return add_user(db, prepared, Client())
+
+
+def list_users(runtime: Runtime) -> Sequence[User]:
+    """Return all accounts, oldest first."""
+    with runtime.database.read() as db:
+        return db.scalars(sa.select(User).order_by(User.created_at, User.id)).all()
+
+
+def get_user(runtime: Runtime, user_id: UUID) -> User | None:
+    """Return an account that may sign in, or None."""
+    with runtime.database.read() as db:
+        return db.scalar(sa.select(User).where(User.id == user_id, User.disabled_at.is_(None)))
+
+
+def disable_user(runtime: Runtime, email: str) -> bool:
+    """Keep an account out and end its sessions at once (ASVS 7.4.2); tell whether there is such an account."""
+    with runtime.database.transaction() as db:
+        user = find_by_email(db, email)
+        if user is None:
+            return False
+        if user.disabled_at is None:
+            user.disabled_at = runtime.clock()
+            end_all(runtime, db, user.id)
+            emit(db, UserDisabled(user_id=user.id))
+        return True
+
+
+def enable_user(runtime: Runtime, email: str) -> bool:
+    """Let an account sign in again; tell whether there is such an account."""
+    with runtime.database.transaction() as db:
+        user = find_by_email(db, email)
+        if user is None:
+            return False
+        if user.disabled_at is not None:
+            user.disabled_at = None
+            emit(db, UserEnabled(user_id=user.id))
+        return True
+
+
+def _refuse_login(runtime: Runtime, user: User | None, client: Client, reason: str) -> InvalidCredentials:
+    runtime.events.publish(
+        LoginFailed(user_id=user.id if user else None, reason=reason, ip_address=client.ip_address)
+    )
+    return InvalidCredentials()

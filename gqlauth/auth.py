@@ -1,0 +1,160 @@
+"""`Auth`: settings, database and features composed into a context getter, routes and a lifespan. It holds no rule."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from gqlauth import migrations, tokens
+from gqlauth.clock import Clock, utc_now
+from gqlauth.context import Authenticator, Context
+from gqlauth.database import Lookup, lookup
+from gqlauth.documents import Limits
+from gqlauth.http import GraphQLView, HeaderLimit
+from gqlauth.keys import service as keys
+from gqlauth.pages.graphiql import GraphiQL
+from gqlauth.runtime import create_runtime
+from gqlauth.schema import Schema
+from gqlauth.sessions import service as sessions
+from gqlauth.settings import Settings
+from gqlauth.threads import database_lane, hashing_lane
+
+logger = logging.getLogger("gqlauth")
+
+KEY_CHECK_SECONDS = 5
+# A token that names an unknown key makes us look for it, but an attacker must not make us look all the time.
+KEY_RELOAD_SECONDS = 1
+
+
+class Auth:
+    """Everything that an application needs of gqlauth.
+
+    `settings` default to the `GQLAUTH_*` variables. Nothing is opened before `lifespan` begins.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, clock: Clock = utc_now) -> None:
+        self.settings = settings or Settings.from_environ()
+        self.runtime = create_runtime(self.settings, clock)
+        self._lookup: Lookup | None = None
+        self._keys_loaded_at = 0.0
+
+    def routes(self, schema: Schema, *, path: str = "/graphql") -> list[BaseRoute]:
+        """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
+        schema.limit(Limits.of(self.settings))
+        page = GraphiQL(self.settings, path) if self.settings.serves_graphiql else None
+        view = GraphQLView(
+            schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page and page.show
+        )
+        middleware = [Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
+        return [
+            Route(path, view, middleware=middleware),
+            Route("/.well-known/jwks.json", self._jwks),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            *(page.routes() if page else []),
+        ]
+
+    @asynccontextmanager
+    async def lifespan(self, app: Any = None) -> AsyncIterator[None]:
+        """Migrate, make or load the keys, and keep house until the application stops.
+
+        Raises `ConfigurationError` where starting would be unsafe.
+        """
+        migrations.upgrade(self.runtime.database)
+        keys.ensure(self.runtime)
+        keys.load(self.runtime)
+        self._open()
+        housekeeping = asyncio.create_task(self._keep_house())
+        try:
+            yield
+        finally:
+            housekeeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await housekeeping
+            self._close()
+
+    async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context:
+        """Return the context of one request: who is asking, and what resolvers need."""
+        return Context(
+            request=request,
+            response=response,
+            identity=await self._authenticator.authenticate(request.scope["headers"]),
+            runtime=self.runtime,
+            database_lane=self._database_lane,
+            hashing_lane=self._hashing_lane,
+        )
+
+    def _open(self) -> None:
+        self._database_lane, self._hashing_lane = database_lane(), hashing_lane()
+        if not self.settings.stateless:
+            self._lookup = lookup(
+                self.runtime.database, sessions.VIEWER_KEY, sessions.VIEWER_COLUMNS
+            )
+        self._authenticator = Authenticator(
+            self.runtime.tokens, self.runtime.clock, sessions.judge, self._lookup, self._reload_keys
+        )
+
+    def _close(self) -> None:
+        self._hashing_lane.close()
+        self._database_lane.close()
+        if self._lookup is not None:
+            self._lookup.close()
+        self.runtime.database.dispose()
+
+    async def _reload_keys(self) -> None:
+        if time.monotonic() - self._keys_loaded_at >= KEY_RELOAD_SECONDS:
+            self._keys_loaded_at = time.monotonic()
+            await self._database_lane.run(keys.load, self.runtime)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(KEY_CHECK_SECONDS)
+            try:
+                await self._reload_keys()
+            except Exception:
+                logger.exception("housekeeping failed; it will be tried again")
+
+    def _cors(self) -> list[Middleware]:
+        if not self.settings.cors_origins:
+            return []
+        return [
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(self.settings.cors_origins),
+                allow_methods=["POST"],
+                allow_headers=["authorization", "content-type"],
+                max_age=600,
+            )
+        ]
+
+    async def _jwks(self, request: Request) -> Response:
+        ring = self.runtime.tokens.keys
+        assert ring is not None  # noqa: S101 -- the lifespan has loaded them
+        body = tokens.jwks(ring, self.settings.algorithm)
+        return JSONResponse(body, headers={"cache-control": f"public, max-age={KEY_CHECK_SECONDS * 12}"})
+
+    async def _healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def _readyz(self, request: Request) -> Response:
+        try:
+            await self._database_lane.run(self._ask_database)
+        except Exception:
+            logger.exception("the database does not answer")
+            return PlainTextResponse("the database does not answer", 503)
+        return PlainTextResponse("ok")
+
+    def _ask_database(self) -> None:
+        with self.runtime.database.read() as db:
+            db.execute(sa.text("SELECT 1"))

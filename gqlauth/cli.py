@@ -1,0 +1,195 @@
+"""The command line. An error is one line and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from typing import NoReturn
+
+import click
+import jwt
+from sqlalchemy.exc import DBAPIError
+
+from gqlauth import doctor as examination
+from gqlauth import migrations, server, settings
+from gqlauth.accounts import service as accounts
+from gqlauth.app import create_schema
+from gqlauth.errors import AuthError, ConfigurationError
+from gqlauth.keys import service as keys
+from gqlauth.runtime import Runtime, create_runtime
+from gqlauth.settings import Settings
+from gqlauth.tokens import InvalidToken
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        cli()
+    except (ConfigurationError, AuthError) as error:
+        _fail(str(error))
+    except DBAPIError as error:
+        _fail(f"the database does not work: {str(error.orig).strip().splitlines()[0]}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gqlauth")
+def cli() -> None:
+    """Sign-up, login, sessions and permissions for GraphQL. Settings come from GQLAUTH_* variables."""
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that answer.")
+def serve(host: str, port: int, workers: int) -> None:
+    """Start the server: creates, migrates and serves."""
+    server.serve(Settings.from_environ(), host, port, workers)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the GraphQL schema."""
+    click.echo(create_schema().as_str())
+
+
+@cli.command("settings")
+def show_settings() -> None:
+    """Print every setting with its value and meaning."""
+    for row in settings.describe(Settings.from_environ()):
+        click.echo(f"{row.variable}={_shown(row.value)}\n    {row.description}")
+
+
+@cli.command()
+def doctor() -> None:
+    """Check settings, database, migrations and keys, and say what is wrong."""
+    findings = examination.examine()
+    for finding in findings:
+        click.echo(f"{finding.level.value:<5} {finding.text}")
+    if any(finding.level is examination.Level.WRONG for finding in findings):
+        sys.exit(1)
+
+
+@cli.group()
+def db() -> None:
+    """The database's schema."""
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database to the newest revision."""
+    changed = migrations.upgrade(_runtime().database)
+    click.echo(f"{'upgraded to' if changed else 'already at'} {migrations.HEAD}")
+
+
+@db.command("current")
+def db_current() -> None:
+    """Print the database's revision."""
+    click.echo(migrations.current(_runtime().database) or "none: run gqlauth db upgrade")
+
+
+@cli.group("keys")
+def keys_group() -> None:
+    """The keys that sign access tokens."""
+
+
+@keys_group.command("list")
+def keys_list() -> None:
+    """Print the keys, newest first."""
+    for key in keys.every(_ready_runtime()):
+        state = f"retired {key.retired_at:%Y-%m-%d %H:%M}" if key.retired_at else "signs"
+        click.echo(f"{key.kid}  {key.algorithm:<5}  created {key.created_at:%Y-%m-%d %H:%M}  {state}")
+
+
+@keys_group.command("rotate")
+def keys_rotate() -> None:
+    """Let a new key sign; the one before verifies until its last token has expired."""
+    click.echo(keys.rotate(_ready_runtime()))
+
+
+@cli.group()
+def users() -> None:
+    """The accounts."""
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--name", default="", help="What the person is called.")
+def users_create(email: str, name: str) -> None:
+    """Make an account. The password is read from a prompt, or from standard input."""
+    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    user = accounts.create_user(_ready_runtime(), email=email, password=password, name=name)
+    click.echo(user.id)
+
+
+@users.command("list")
+def users_list() -> None:
+    """Print the accounts, oldest first."""
+    for user in accounts.list_users(_ready_runtime()):
+        state = "disabled" if user.disabled_at else "enabled"
+        click.echo(f"{user.id}  {state:<8}  {user.created_at:%Y-%m-%d %H:%M}  {user.email}")
+
+
+@users.command("disable")
+@click.argument("email")
+def users_disable(email: str) -> None:
+    """Keep an account out and end its sessions at once."""
+    if not accounts.disable_user(_ready_runtime(), email):
+        _fail("there is no such account")
+
+
+@users.command("enable")
+@click.argument("email")
+def users_enable(email: str) -> None:
+    """Let an account sign in again."""
+    if not accounts.enable_user(_ready_runtime(), email):
+        _fail("there is no such account")
+
+
+@cli.group()
+def token() -> None:
+    """Access tokens."""
+
+
+@token.command("inspect")
+@click.argument("source", type=click.File(), default="-", metavar="[FILE]")
+def token_inspect(source: click.utils.LazyFile) -> None:
+    """Show what an access token says and whether it is a current one of ours. Reads FILE or standard input."""
+    text = source.read().strip()
+    try:
+        header, claims = jwt.get_unverified_header(text), jwt.decode(text, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        _fail("this is not a JSON Web Token")
+    click.echo(json.dumps({"header": header, "claims": claims}, indent=2))
+    runtime = _ready_runtime()
+    keys.load(runtime)
+    try:
+        runtime.tokens.verify(text)
+    except InvalidToken as error:
+        _fail(error.reason.value)
+    click.echo("valid")
+
+
+def _runtime() -> Runtime:
+    return create_runtime(Settings.from_environ())
+
+
+def _ready_runtime() -> Runtime:
+    """Return a runtime over a database that has our tables. Raises `ConfigurationError` if it has not."""
+    runtime = _runtime()
+    if migrations.current(runtime.database) != migrations.HEAD:
+        raise ConfigurationError("the database is not at the newest revision; run: gqlauth db upgrade")
+    return runtime
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"gqlauth: {message}", err=True)
+    sys.exit(1)

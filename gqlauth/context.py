@@ -1,0 +1,191 @@
+"""Who is asking: from the request's bearer token to a `Viewer`, and the `Context` that resolvers get."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from gqlauth.clock import Clock
+from gqlauth.database import Lookup
+from gqlauth.errors import Reason, Unauthenticated
+from gqlauth.runtime import Client, Runtime
+from gqlauth.threads import Lane
+from gqlauth.tokens import AccessTokens, Claims, InvalidToken, UnknownKey
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+logger = logging.getLogger("gqlauth")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the check of a session reads of its user."""
+
+    email: str
+    name: str
+    email_verified: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who is asking, whatever the credential. `profile` is None where tokens are trusted without a look (stateless)."""
+
+    user_id: UUID
+    session_id: UUID
+    profile: Profile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A credential was sent and does not count. Whose it was is known where the token itself was genuine."""
+
+    reason: Reason
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The credential could not be looked at: the database did not answer."""
+
+    error: Exception
+
+
+Identity = Viewer | Refused | Unavailable | None
+Headers = Iterable[tuple[bytes, bytes]]
+Judge = Callable[[tuple[Any, ...] | None, Claims, datetime], Viewer | Refused]
+
+
+class Authenticator:
+    """Turns a request's headers into an identity. It never raises: a bad token must not block a login.
+
+    `lookup` reads the session and its user, and `judge` decides about the row; without a lookup (stateless) a token
+    counts until it expires. `reload_keys` is asked when a token names a key that this process has not seen.
+    """
+
+    def __init__(
+        self,
+        tokens: AccessTokens,
+        clock: Clock,
+        judge: Judge,
+        lookup: Lookup | None,
+        reload_keys: Callable[[], Any],
+    ) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._judge = judge
+        self._lookup = lookup
+        self._reload_keys = reload_keys
+
+    async def authenticate(self, headers: Headers) -> Identity:
+        """Return who is asking; None if no credential was sent."""
+        values = [value for name, value in headers if name == b"authorization"]
+        if not values:
+            return None
+        token = _bearer(values)
+        if token is None:
+            return Refused(Reason.TOKEN_INVALID)
+        try:
+            claims = await self._verify(token)
+        except InvalidToken as error:
+            return Refused(error.reason)
+        if self._lookup is None:
+            return Viewer(claims.user_id, claims.session_id, None)
+        try:
+            row = await self._lookup.get(claims.session_id)
+        except Exception as error:
+            logger.exception("a session could not be read")
+            return Unavailable(error)
+        return self._judge(row, claims, self._clock())
+
+    async def _verify(self, token: str) -> Claims:
+        try:
+            return self._tokens.verify(token)
+        except UnknownKey:
+            await self._reload_keys()
+            return self._tokens.verify(token)
+
+
+class Context:
+    """What a resolver finds in `info.context`. A host may subclass it for dataloaders and the like."""
+
+    def __init__(
+        self,
+        *,
+        request: HTTPConnection,
+        identity: Identity,
+        runtime: Runtime,
+        database_lane: Lane,
+        hashing_lane: Lane,
+        response: Response | None = None,
+    ) -> None:
+        self.request = request
+        self.identity = identity
+        self.runtime = runtime
+        self._database_lane = database_lane
+        self._hashing_lane = hashing_lane
+        self._response = response
+
+    @property
+    def viewer(self) -> Viewer:
+        """Who is signed in. Raise `Unauthenticated` where nobody is, so that a field without a guard stays closed."""
+        identity = self.identity
+        if isinstance(identity, Viewer):
+            return identity
+        if isinstance(identity, Unavailable):
+            raise identity.error
+        raise Unauthenticated(Reason.TOKEN_MISSING if identity is None else identity.reason)
+
+    @property
+    def client(self) -> Client:
+        """Where the request comes from."""
+        peer = self.request.client
+        return Client(peer.host if peer else None, self.request.headers.get("user-agent"))
+
+    @property
+    def response(self) -> Response:
+        """The answer's headers and cookies, for whoever has to set one."""
+        if self._response is None:
+            self._response = Response()
+        return self._response
+
+    @property
+    def response_headers(self) -> list[tuple[bytes, bytes]]:
+        """What resolvers have added to the answer's headers."""
+        if self._response is None:
+            return []
+        return [(name, value) for name, value in self._response.raw_headers if name != b"content-length"]
+
+    async def run(
+        self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a service function in a thread of the database lane."""
+        return await self._database_lane.run(service, self.runtime, *args, **kwargs)
+
+    async def run_hashing(
+        self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Call a service function that hashes a password, in a thread of the hashing lane."""
+        return await self._hashing_lane.run(service, self.runtime, *args, **kwargs)
+
+
+def _bearer(values: list[bytes]) -> str | None:
+    """Return the token of the one `Authorization: Bearer` header (RFC 6750 section 2.1), or None."""
+    if len(values) != 1:
+        return None
+    scheme, _, token = values[0].partition(b" ")
+    if scheme.lower() != b"bearer":
+        return None
+    try:
+        return token.strip(b" ").decode("ascii")
+    except UnicodeDecodeError:
+        return None

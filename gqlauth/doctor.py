@@ -1,0 +1,88 @@
+"""What `gqlauth doctor` looks at, and what it says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from gqlauth import migrations
+from gqlauth.errors import ConfigurationError
+from gqlauth.keys import service as keys
+from gqlauth.runtime import Runtime, create_runtime
+from gqlauth.settings import Settings
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    FINE = "ok"
+    WARNING = "warn"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, in words."""
+
+    level: Level
+    text: str
+
+
+def examine() -> list[Finding]:
+    """Look at settings, database, migrations and keys, in this order; stop where the next would make no sense."""
+    try:
+        settings = Settings.from_environ()
+    except ConfigurationError as error:
+        return [Finding(Level.WRONG, f"settings: {error}")]
+    findings = [Finding(Level.FINE, f"settings: {settings.environment}"), *_settings(settings)]
+    runtime = create_runtime(settings)
+    try:
+        findings += [*_database(runtime)]
+    except DBAPIError as error:
+        findings.append(Finding(Level.WRONG, f"database: {str(error.orig).strip().splitlines()[0]}"))
+    finally:
+        runtime.database.dispose()
+    return findings
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    for name in Settings.unknown(os.environ):
+        yield Finding(Level.WARNING, f"settings: nothing reads {name}; is it misspelt?")
+    if settings.production:
+        if settings.issuer == Settings().issuer:
+            yield Finding(Level.WARNING, "settings: GQLAUTH_ISSUER is still the one of development")
+        if settings.serves_graphiql or settings.allows_introspection:
+            yield Finding(Level.WARNING, "settings: GraphiQL or introspection is open in production")
+    if settings.stateless:
+        yield Finding(Level.WARNING, "settings: stateless, so a revoked session lives until its token expires")
+
+
+def _database(runtime: Runtime) -> Iterator[Finding]:
+    url = runtime.settings.url
+    if runtime.database.is_sqlite and not Path(url.database or "").exists():
+        yield Finding(Level.WARNING, "database: there is none yet; gqlauth serve will create it")
+        return
+    revision = migrations.current(runtime.database)
+    yield Finding(Level.FINE, f"database: {url.render_as_string(hide_password=True)} answers")
+    if runtime.database.is_sqlite and Path(url.database or "").stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield Finding(Level.WARNING, f"database: others can read the file; run: chmod 600 {url.database}")
+    if revision != migrations.HEAD:
+        found = revision or "none"
+        yield Finding(Level.WRONG, f"migrations: at {found}, not {migrations.HEAD}; run: gqlauth db upgrade")
+        return
+    yield Finding(Level.FINE, f"migrations: at {revision}")
+    yield _keys(runtime)
+
+
+def _keys(runtime: Runtime) -> Finding:
+    try:
+        keys.load(runtime)
+    except ConfigurationError as error:
+        return Finding(Level.WRONG, f"keys: {error}")
+    return Finding(Level.FINE, f"keys: one signs with {runtime.settings.algorithm}")

@@ -1,0 +1,198 @@
+"""GraphQL documents: parsed, limited, validated, and kept.
+
+Every limit follows fragments and is measured once for each fragment, so that the check costs no more than reading the
+document (the walk without a memo is itself a denial of service: GHSA-mfj6-6p54-m98c).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    GraphQLSchema,
+    InlineFragmentNode,
+    NoSchemaIntrospectionCustomRule,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    parse,
+    specified_rules,
+    validate,
+)
+
+from gqlauth.settings import Settings
+
+MAX_REPORTED_ERRORS = 3
+# What is kept is bounded by the documents' total size: a syntax tree takes some 500 times the bytes of its source.
+CACHED_CHARACTERS = 100_000
+LONGEST_CACHED = 10_000
+
+
+class InvalidDocument(Exception):
+    """The document cannot be executed; `errors` say why."""
+
+    def __init__(self, errors: list[GraphQLError]) -> None:
+        super().__init__()
+        self.errors = errors[:MAX_REPORTED_ERRORS]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one document may ask for."""
+
+    tokens: int = 2_000
+    depth: int = 16
+    aliases: int = 30
+    root_fields: int = 20
+    directives: int = 50
+    introspection: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Take the limits out of the settings."""
+        return cls(
+            tokens=settings.max_tokens,
+            depth=settings.max_depth,
+            aliases=settings.max_aliases,
+            root_fields=settings.max_root_fields,
+            directives=settings.max_directives,
+            introspection=settings.allows_introspection,
+        )
+
+
+class Documents:
+    """Prepares documents for one schema, and remembers the valid ones."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
+        self._schema = schema
+        self._limits = limits
+        # Made once: rules made for each request would defeat every cache behind them.
+        closed = () if limits.introspection else (NoSchemaIntrospectionCustomRule,)
+        self._rules = (*specified_rules, *closed)
+        self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._kept_characters = 0
+
+    def get(self, source: str) -> DocumentNode:
+        """Return the document, ready to execute. Raise `InvalidDocument` if it is not."""
+        document = self._kept.get(source)
+        if document is None:
+            document = self._prepare(source)
+            self._keep(source, document)
+        return document
+
+    def _prepare(self, source: str) -> DocumentNode:
+        try:
+            document = parse(source, max_tokens=self._limits.tokens)
+            check_limits(document, self._limits)
+        except GraphQLError as error:
+            raise InvalidDocument([error]) from None
+        except RecursionError:
+            raise InvalidDocument([GraphQLError("The document is nested too deeply.")]) from None
+        errors = validate(
+            self._schema,
+            document,
+            self._rules,
+            max_errors=MAX_REPORTED_ERRORS,
+            hide_suggestions=not self._limits.introspection,
+        )
+        if errors:
+            raise InvalidDocument(errors)
+        return document
+
+    def _keep(self, source: str, document: DocumentNode) -> None:
+        if len(source) > LONGEST_CACHED:
+            return
+        self._kept[source] = document
+        self._kept_characters += len(source)
+        while self._kept_characters > CACHED_CHARACTERS:
+            oldest, _ = self._kept.popitem(last=False)
+            self._kept_characters -= len(oldest)
+
+
+@dataclass(slots=True)
+class Size:
+    """How much a selection asks for, fragments followed."""
+
+    depth: int = 0
+    aliases: int = 0
+    fields: int = 0
+    directives: int = 0
+
+
+def check_limits(document: DocumentNode, limits: Limits) -> None:
+    """Raise `GraphQLError` if any operation or fragment of the document asks for more than the limits."""
+    fragments = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
+    measure = _Measure(fragments, limits)
+    for name in fragments:
+        measure.fragment(name)
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode):
+            size = measure.selections(definition.selection_set, 1)
+            size.directives += len(definition.directives or ())
+            size.directives += sum(len(v.directives or ()) for v in definition.variable_definitions or ())
+            _check(size.depth, limits.depth, "depth")
+            _check(size.aliases, limits.aliases, "number of aliases")
+            _check(size.fields, limits.root_fields, "number of root fields")
+            _check(size.directives, limits.directives, "number of directives")
+
+
+class _Measure:
+    """Measures selections; each fragment once."""
+
+    def __init__(self, fragments: dict[str, FragmentDefinitionNode], limits: Limits) -> None:
+        self._fragments = fragments
+        self._limits = limits
+        self._sizes: dict[str, Size] = {}
+
+    def fragment(self, name: str) -> Size:
+        """Measure a fragment. An unknown one or one inside of itself counts as empty: validation refuses it."""
+        if name not in self._sizes:
+            self._sizes[name] = Size()
+            definition = self._fragments.get(name)
+            if definition is not None:
+                size = self.selections(definition.selection_set, 1)
+                size.directives += len(definition.directives or ())
+                self._sizes[name] = size
+        return self._sizes[name]
+
+    def selections(self, selection_set: SelectionSetNode, level: int) -> Size:
+        """Measure what is between two braces, `level` deep in its definition."""
+        _check(level, self._limits.depth, "depth")
+        total = Size()
+        for selection in selection_set.selections:
+            total.directives += len(selection.directives or ())
+            if isinstance(selection, FieldNode):
+                self._field(selection, total, level)
+            elif isinstance(selection, FragmentSpreadNode):
+                _add(total, self.fragment(selection.name.value))
+            elif isinstance(selection, InlineFragmentNode):
+                _add(total, self.selections(selection.selection_set, level))
+        return total
+
+    def _field(self, field: FieldNode, total: Size, level: int) -> None:
+        inner = self.selections(field.selection_set, level + 1) if field.selection_set else Size()
+        total.depth = max(total.depth, 1 + inner.depth)
+        total.aliases += inner.aliases + (field.alias is not None)
+        total.directives += inner.directives
+        total.fields += 1
+
+
+def _add(total: Size, part: Size) -> None:
+    total.depth = max(total.depth, part.depth)
+    total.aliases += part.aliases
+    total.fields += part.fields
+    total.directives += part.directives
+
+
+def _check(value: int, limit: int, what: str) -> None:
+    if value > limit:
+        raise GraphQLError(f"The document's {what} is over the limit of {limit}.")

@@ -1,0 +1,105 @@
+"""What happened, as frozen values, and who is told.
+
+An event is published after the transaction that made it true has been committed. A listener that fails is logged and
+harms nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+logger = logging.getLogger("gqlauth")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened. `ip_address` is where the request came from."""
+
+    ip_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedUp(Event):
+    """A new account exists."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignupRefused(Event):
+    """A sign-up was refused; `reason` is the error's code."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedIn(Event):
+    """Somebody signed in and a session began."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginFailed(Event):
+    """A login was refused. `user_id` is None for an unknown e-mail address, which is not told: it may be a password."""
+
+    user_id: UUID | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRefused(Event):
+    """A guard kept somebody out of a field."""
+
+    field: str
+    reason: str
+    user_id: UUID | None = None
+    session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDisabled(Event):
+    """An operator disabled an account."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserEnabled(Event):
+    """An operator enabled an account again."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysRotated(Event):
+    """A new key signs; the one before only verifies."""
+
+    kid: str
+
+
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """Tells listeners what happened, in the order in which they subscribed."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with every event from now on."""
+        self._listeners.append(listener)
+
+    def publish(self, *events: Event) -> None:
+        """Tell every listener. What they raise is logged, not raised."""
+        for event in events:
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception:
+                    logger.exception("a listener failed on %s", type(event).__name__)

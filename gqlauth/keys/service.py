@@ -1,0 +1,106 @@
+"""Load, make, rotate and list the keys that sign access tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gqlauth import tokens
+from gqlauth.database import emit
+from gqlauth.errors import ConfigurationError
+from gqlauth.events import KeysRotated
+from gqlauth.keys.models import Key
+from gqlauth.runtime import Runtime
+
+
+def load(runtime: Runtime) -> bool:
+    """Make the runtime sign and verify with the keys of the database; tell whether they have changed.
+
+    Raises `ConfigurationError` if a key cannot be read or none signs.
+    """
+    if runtime.settings.algorithm == "HS256":
+        if runtime.tokens.keys is None:
+            runtime.tokens.use(tokens.shared_secret(runtime.settings.secret_key or ""))
+        return False
+    with runtime.database.read() as db:
+        rows = _current(db, runtime)
+    if runtime.tokens.keys is not None and [row.kid for row in rows] == list(runtime.tokens.keys.verifying):
+        return False
+    if not rows or rows[0].retired_at is not None:
+        raise ConfigurationError("no key signs; run: gqlauth keys rotate")
+    signing, *retired = [_read(row, runtime) for row in rows]
+    runtime.tokens.use(tokens.key_ring(signing, retired))
+    return True
+
+
+def ensure(runtime: Runtime) -> bool:
+    """Make the first key of the configured algorithm, unless there is one; tell whether one was made."""
+    if runtime.settings.algorithm == "HS256":
+        return False
+    try:
+        with runtime.database.transaction() as db:
+            if _signing(db, runtime) is not None:
+                return False
+            _add(db, runtime)
+    except IntegrityError:
+        # Another process made it at the same moment.
+        return False
+    return True
+
+
+def rotate(runtime: Runtime) -> str:
+    """Let a new key sign and return its `kid`. The one before verifies until its last token has expired."""
+    if runtime.settings.algorithm == "HS256":
+        raise ConfigurationError("HS256 has no keys in the database: change GQLAUTH_SECRET_KEY instead")
+    with runtime.database.transaction() as db:
+        signing = _signing(db, runtime)
+        if signing is not None:
+            signing.retired_at = runtime.clock()
+            db.flush()
+        kid = _add(db, runtime)
+        emit(db, KeysRotated(kid=kid))
+    return kid
+
+
+def every(runtime: Runtime) -> Sequence[Key]:
+    """Return all keys, newest first."""
+    with runtime.database.read() as db:
+        return db.scalars(sa.select(Key).order_by(Key.created_at.desc())).all()
+
+
+def _current(db: Session, runtime: Runtime) -> Sequence[Key]:
+    """Return the keys that count, the signing one first."""
+    oldest = runtime.clock() - timedelta(seconds=runtime.settings.access_token_seconds)
+    alive = sa.or_(Key.retired_at.is_(None), Key.retired_at > oldest)
+    of_algorithm = Key.algorithm == runtime.settings.algorithm
+    newest_first = (Key.retired_at.is_not(None), Key.created_at.desc())
+    return db.scalars(sa.select(Key).where(of_algorithm, alive).order_by(*newest_first)).all()
+
+
+def _signing(db: Session, runtime: Runtime) -> Key | None:
+    of_algorithm = Key.algorithm == runtime.settings.algorithm
+    return db.scalar(sa.select(Key).where(of_algorithm, Key.retired_at.is_(None)).with_for_update())
+
+
+def _add(db: Session, runtime: Runtime) -> str:
+    key = tokens.generate_key(runtime.settings.algorithm)
+    pem = tokens.serialize_key(key.private, runtime.settings.key_encryption_key)
+    db.add(
+        Key(kid=key.kid, algorithm=runtime.settings.algorithm, private_key=pem, created_at=runtime.clock())
+    )
+    db.flush()
+    return key.kid
+
+
+def _read(row: Key, runtime: Runtime) -> tokens.SigningKey:
+    try:
+        return tokens.load_key(row.kid, row.private_key, runtime.settings.key_encryption_key)
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
+            "that it was encrypted under"
+        ) from None

@@ -1,0 +1,52 @@
+"""What every service stands on: one value, made once for each process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gqlauth.clock import Clock, utc_now
+from gqlauth.database import Database
+from gqlauth.events import Events
+from gqlauth.logs import log_event
+from gqlauth.passwords import Passwords
+from gqlauth.settings import Settings
+from gqlauth.tokens import AccessTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Settings, clock, database, tokens, passwords and events. The first argument of every service."""
+
+    settings: Settings
+    clock: Clock
+    events: Events
+    database: Database
+    tokens: AccessTokens
+    passwords: Passwords
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request comes from, as far as it can be known."""
+
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+def create_runtime(settings: Settings, clock: Clock = utc_now) -> Runtime:
+    """Compose a runtime. Nothing is connected or read yet."""
+    events = Events(log_event)
+    return Runtime(
+        settings=settings,
+        clock=clock,
+        events=events,
+        database=Database(settings.url, events),
+        tokens=AccessTokens(
+            algorithm=settings.algorithm,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            seconds=settings.access_token_seconds,
+            clock=clock,
+        ),
+        passwords=Passwords(cost=settings.bcrypt_cost, min_length=settings.password_min_length),
+    )

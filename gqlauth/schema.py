@@ -1,0 +1,179 @@
+"""The schema: a line for each feature, and how its operations are executed.
+
+`Schema` is a `strawberry.Schema` with a short way through: a cached document, graphql-core's plain executor (Strawberry's
+default is the one for `@defer`), limits on what a document may ask for, and errors that tell nothing of the inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import strawberry
+from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
+from graphql.execution import Executor
+from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+from strawberry.types import ExecutionResult
+from strawberry.types.execution import ExecutionContext, PreExecutionError
+from strawberry.types.graphql import OperationType
+
+from gqlauth.accounts.graphql import AccountMutation, AccountQuery
+from gqlauth.documents import Documents, InvalidDocument, Limits
+
+logger = logging.getLogger("gqlauth")
+
+INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+@strawberry.type(description="Look.")
+class Query(AccountQuery):
+    """All queries of gqlauth, to build on."""
+
+
+@strawberry.type(description="Change.")
+class Mutation(AccountMutation):
+    """All mutations of gqlauth, to build on."""
+
+
+class PlainExecutor(Executor[Any]):
+    """graphql-core's executor without incremental delivery, with the resolve info that Strawberry expects."""
+
+    operation_extensions: dict[str, Any] | None = None
+    build_resolve_info = StrawberryGraphQLCoreExecutionContext.build_resolve_info
+
+
+class Schema(strawberry.Schema):
+    """A `strawberry.Schema` that is fast, limited, and silent about its inside.
+
+    Takes what `strawberry.Schema` takes, and `limits`. With schema extensions or operation directives, operations go
+    through Strawberry's own, slower execution; limits and masking hold there too.
+    """
+
+    def __init__(
+        self,
+        query: type,
+        mutation: type | None = None,
+        subscription: type | None = None,
+        *,
+        limits: Limits | None = None,
+        extensions: Iterable[type[SchemaExtension]] = (),
+        **options: Any,
+    ) -> None:
+        prepare = _preparing(self)
+        super().__init__(query, mutation, subscription, extensions=[*extensions, prepare], **options)
+        self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
+        self.limit(limits or Limits())
+
+    def limit(self, limits: Limits) -> None:
+        """Apply these limits to all documents from now on."""
+        self.documents = Documents(self._schema, limits)
+        self._hide_suggestions = not limits.introspection
+
+    async def execute(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+    ) -> ExecutionResult:
+        """Execute one operation. The result is a `PreExecutionError` where execution did not begin."""
+        if self._has_hooks:
+            result = await super().execute(
+                query,
+                variable_values,
+                context_value,
+                root_value,
+                operation_name,
+                allowed_operation_types,
+                operation_extensions,
+            )
+            return _masked(result)
+        try:
+            document = self.documents.get(query or "")
+        except InvalidDocument as invalid:
+            return PreExecutionError(data=None, errors=invalid.errors)
+        if error := _refuse_type(document, operation_name, allowed_operation_types):
+            return PreExecutionError(data=None, errors=[error])
+        executor = PlainExecutor.build(
+            self._schema,
+            document,
+            root_value,
+            context_value,
+            variable_values,
+            operation_name,
+            is_awaitable=_is_awaitable,
+            hide_suggestions=self._hide_suggestions,
+        )
+        if isinstance(executor, list):
+            return PreExecutionError(data=None, errors=executor)
+        outcome: Any = executor.execute_operation()
+        result = await outcome if _is_awaitable(outcome) else outcome
+        return _masked(ExecutionResult(data=result.data, errors=result.errors))
+
+    def process_errors(
+        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
+    ) -> None:
+        """Log nothing: `_masked` logs what is unexpected, and a refusal is an event, not an error."""
+
+
+def _preparing(schema: Schema) -> type[SchemaExtension]:
+    """Return the extension that brings the limits into Strawberry's own execution."""
+
+    class Prepare(SchemaExtension):
+        def on_parse(self) -> Iterator[None]:
+            try:
+                self.execution_context.graphql_document = schema.documents.get(self.execution_context.query or "")
+            except InvalidDocument as invalid:
+                raise invalid.errors[0] from None
+            # The documents are validated already.
+            self.execution_context.validation_rules = ()
+            yield
+
+    return Prepare
+
+
+def _refuse_type(
+    document: DocumentNode, name: str | None, allowed: Iterable[OperationType] | None
+) -> GraphQLError | None:
+    """Return the error if the chosen operation is of a type that this transport does not serve."""
+    if allowed is None:
+        return None
+    served = {kind.value for kind in allowed}
+    for definition in document.definitions:
+        if isinstance(definition, OperationDefinitionNode) and definition.operation.value not in served:
+            chosen = name is None or (definition.name is not None and definition.name.value == name)
+            if chosen:
+                return GraphQLError(f"A {definition.operation.value} is not served here.", definition)
+    return None
+
+
+def _is_awaitable(value: Any) -> bool:
+    """Tell whether a resolver's value has to be awaited; what has no `__await__` in its class need not be."""
+    return hasattr(type(value), "__await__")
+
+
+def _masked(result: ExecutionResult) -> ExecutionResult:
+    """Replace what went wrong inside by an id that is also in the log (ASVS 16.5.1)."""
+    if result.errors:
+        result.errors = [_mask(error) for error in result.errors]
+    return result
+
+
+def _mask(error: GraphQLError) -> GraphQLError:
+    original = error.original_error
+    if original is None or isinstance(original, GraphQLError):
+        return error
+    error_id = secrets.token_hex(8)
+    logger.error("internal_error id=%s path=%s", error_id, error.path, exc_info=original)
+    return GraphQLError(
+        "Something went wrong on our side.",
+        error.nodes,
+        path=error.path,
+        extensions={"code": INTERNAL_ERROR, "id": error_id},
+    )

@@ -1,0 +1,1 @@
+"""The one door that signs people in, and the sessions behind it."""

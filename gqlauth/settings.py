@@ -1,0 +1,227 @@
+"""Every setting: its name in the environment, its unit, its safe default, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+import msgspec
+from msgspec import Meta
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from gqlauth.errors import ConfigurationError
+
+PREFIX = "GQLAUTH_"
+SECRET = {"secret": True}
+
+Seconds = Annotated[int, Meta(gt=0)]
+Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
+
+# Examples out of documentation that people paste. Each is long enough to pass the length check.
+WELL_KNOWN_SECRETS = frozenset(
+    {
+        "a-string-secret-at-least-256-bits-long",
+        "your-256-bit-secret-your-256-bit-secret",
+        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+    }
+)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of one server. Built from keyword arguments, or by `from_environ` out of `GQLAUTH_*` variables.
+
+    Raises `ConfigurationError` for anything that would make the server unsafe.
+    """
+
+    environment: Annotated[
+        Literal["development", "production", "test"],
+        Meta(
+            description="`production` turns GraphiQL and introspection off; "
+            "`test` allows cheap password hashes."
+        ),
+    ] = "development"
+    database_url: Annotated[
+        str, Meta(description="SQLAlchemy URL of an SQLite file or a PostgreSQL database.")
+    ] = "sqlite:///gqlauth.db"
+    algorithm: Annotated[Algorithm, Meta(description="How access tokens are signed.")] = "ES256"
+    secret_key: Annotated[
+        str | None, Meta(description="The key of HS256, 32 bytes or more. Unused otherwise.", extra=SECRET)
+    ] = None
+    key_encryption_key: Annotated[
+        str | None,
+        Meta(
+            description="Encrypts the private keys in the database; 32 characters or more, "
+            "required in production on PostgreSQL.",
+            extra=SECRET,
+        ),
+    ] = None
+    issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.")] = (
+        "http://127.0.0.1:8000"
+    )
+    audience: Annotated[str, Meta(min_length=1, description="`aud` of access tokens.")] = "gqlauth"
+    access_token_seconds: Annotated[
+        int, Meta(gt=0, le=3600, description="Life of an access token, seconds.")
+    ] = 900
+    refresh_token_seconds: Annotated[
+        Seconds, Meta(description="A session ends after this long without use, seconds.")
+    ] = 30 * 86_400
+    session_seconds: Annotated[
+        Seconds, Meta(description="A session ends after this long, used or not, seconds.")
+    ] = 90 * 86_400
+    bcrypt_cost: Annotated[
+        int, Meta(ge=4, le=16, description="Cost of a password hash; below 10 only in `test`.")
+    ] = 12
+    password_min_length: Annotated[
+        int, Meta(ge=8, le=64, description="Shortest password, characters.")
+    ] = 8
+    stateless: Annotated[
+        bool, Meta(description="Trust a token until it expires, without looking at its session.")
+    ] = False
+    graphiql: Annotated[
+        bool | None, Meta(description="GraphiQL for browsers. Unset: off in production, else on.")
+    ] = None
+    graphiql_assets: Annotated[
+        str | None,
+        Meta(description="Folder of npm packages that GraphiQL loads from. Unset: the unpkg.com CDN."),
+    ] = None
+    introspection: Annotated[
+        bool | None,
+        Meta(description="Introspection and suggestions. Unset: off in production, else on."),
+    ] = None
+    cors_origins: Annotated[
+        tuple[str, ...], Meta(description="Browser origins that may call the API, comma-separated.")
+    ] = ()
+    max_body_bytes: Annotated[int, Meta(gt=0, description="Largest request body, bytes.")] = 100_000
+    max_header_bytes: Annotated[
+        int, Meta(gt=0, description="Largest sum of request headers, bytes.")
+    ] = 16_384
+    max_tokens: Annotated[int, Meta(gt=0, description="Lexical tokens in a document.")] = 2_000
+    max_depth: Annotated[int, Meta(gt=0, description="Depth of a document, fragments followed.")] = 16
+    max_aliases: Annotated[int, Meta(ge=0, description="Aliases in an operation, fragments followed.")] = 30
+    max_root_fields: Annotated[
+        int, Meta(gt=0, description="Root fields of an operation, fragments followed.")
+    ] = 20
+    max_directives: Annotated[
+        int, Meta(ge=0, description="Directives in an operation, fragments followed.")
+    ] = 50
+
+    def __post_init__(self) -> None:
+        """Refuse what the types alone cannot."""
+        self._check_database()
+        if self.algorithm == "HS256":
+            _check_secret("GQLAUTH_SECRET_KEY", self.secret_key)
+        if self.key_encryption_key is not None:
+            _check_secret("GQLAUTH_KEY_ENCRYPTION_KEY", self.key_encryption_key)
+        elif self.production and not self.url.get_backend_name() == "sqlite" and self.algorithm != "HS256":
+            raise ConfigurationError(
+                "GQLAUTH_KEY_ENCRYPTION_KEY must be set in production on PostgreSQL: "
+                "without it the database holds the signing key in the clear"
+            )
+        if self.bcrypt_cost < 10 and self.environment != "test":
+            raise ConfigurationError("GQLAUTH_BCRYPT_COST below 10 is only for GQLAUTH_ENVIRONMENT=test")
+        if "*" in self.cors_origins:
+            raise ConfigurationError("GQLAUTH_CORS_ORIGINS must name each origin; * would open the API to every site")
+
+    def _check_database(self) -> None:
+        try:
+            url = self.url
+        except ArgumentError:
+            raise ConfigurationError("GQLAUTH_DATABASE_URL is not a database URL") from None
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigurationError("GQLAUTH_DATABASE_URL must be an sqlite:/// or postgresql:// URL")
+        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ConfigurationError(
+                "GQLAUTH_DATABASE_URL must name a file: an SQLite database in memory is not shared between threads"
+            )
+
+    @property
+    def url(self) -> URL:
+        """The database's URL with the driver that gqlauth uses."""
+        text = self.database_url
+        if text.startswith("postgres://"):
+            text = "postgresql://" + text.removeprefix("postgres://")
+        url = make_url(text)
+        return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+
+    @property
+    def production(self) -> bool:
+        """Whether this is a production server."""
+        return self.environment == "production"
+
+    @property
+    def serves_graphiql(self) -> bool:
+        """Whether a browser is shown GraphiQL."""
+        return not self.production if self.graphiql is None else self.graphiql
+
+    @property
+    def allows_introspection(self) -> bool:
+        """Whether the schema can be asked for, and misspelt names get suggestions."""
+        return not self.production if self.introspection is None else self.introspection
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from `GQLAUTH_*` variables.
+
+        Raises `ConfigurationError` naming the variable at fault. Unknown variables are left alone; `unknown` lists them.
+        """
+        environ = os.environ if environ is None else environ
+        hints = get_type_hints(cls)
+        raw = {
+            name: _decode(environ[PREFIX + name.upper()], hints[name])
+            for name in cls.__struct_fields__
+            if PREFIX + name.upper() in environ
+        }
+        try:
+            return msgspec.convert(raw, cls, strict=False)
+        except msgspec.ValidationError as error:
+            reason, _, place = str(error).partition(" - at `$.")
+            raise ConfigurationError(f"{PREFIX}{place.rstrip('`').upper()}: {reason}") from None
+
+    @classmethod
+    def unknown(cls, environ: Mapping[str, str]) -> list[str]:
+        """Return the `GQLAUTH_*` variables that no setting reads: usually a misspelt name."""
+        known = {PREFIX + name.upper() for name in cls.__struct_fields__}
+        return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of the settings table."""
+
+    variable: str
+    default: Any
+    description: str
+    value: Any
+
+
+def describe(settings: Settings) -> list[Setting]:
+    """Return every setting with its value; secrets are shown as `(set)` only."""
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        metas = field.type.__metadata__
+        meta = next(meta for meta in metas if getattr(meta, "description", None))
+        value = getattr(settings, field.name)
+        if meta.extra == SECRET and value is not None:
+            value = "(set)"
+        rows.append(Setting(PREFIX + field.name.upper(), field.default, meta.description, value))
+    return rows
+
+
+def _decode(text: str, hint: Any) -> Any:
+    """Turn a variable's text into what msgspec converts: on/off for booleans, commas for lists."""
+    if hint is bool or hint == bool | None:
+        return {"on": True, "off": False, "": None}.get(text.strip().lower(), text)
+    if hint == tuple[str, ...]:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _check_secret(variable: str, secret: str | None) -> None:
+    """Refuse a secret that can be guessed (RFC 8725 section 3.5)."""
+    if not secret:
+        raise ConfigurationError(f"{variable} must be set: 32 random bytes or more")
+    if len(secret.encode()) < 32:
+        raise ConfigurationError(f"{variable} is too short: 32 random bytes or more")
+    if secret in WELL_KNOWN_SECRETS or len(set(secret)) < 10:
+        raise ConfigurationError(f"{variable} can be guessed: use 32 random bytes or more")

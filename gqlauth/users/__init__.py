@@ -1,0 +1,1 @@
+"""Who an account is: the table, the GraphQL type."""

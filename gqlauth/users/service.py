@@ -1,0 +1,59 @@
+"""What makes an e-mail address and a name acceptable, and how an account is found."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import sqlalchemy as sa
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy.orm import Session
+
+from gqlauth.errors import AuthError, AuthErrorCode, InvalidInput
+from gqlauth.users.models import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, User
+
+
+class InvalidEmail(AuthError):
+    """This is not an e-mail address that mail could be sent to."""
+
+    code = AuthErrorCode.INVALID_EMAIL
+    message = "This is not a valid e-mail address."
+    field = "email"
+
+
+def check_email(email: str, *, allow_test_domain: bool = False) -> str:
+    """Return the address's key: normalised and lower-case, the form in which it is unique.
+
+    Raise `InvalidEmail` for anything else than an address. `allow_test_domain` lets the reserved domain .test through.
+    """
+    if len(email) > MAX_EMAIL_LENGTH:
+        raise InvalidEmail
+    try:
+        valid = validate_email(email, check_deliverability=False, test_environment=allow_test_domain)
+    except EmailNotValidError:
+        raise InvalidEmail from None
+    key = valid.normalized.casefold()
+    # Two spellings that look or compare alike must never be two mailboxes (GHSA-7rqj-j65f-68wh, homoglyph @).
+    if unicodedata.normalize("NFKC", email) != email or len(key) > MAX_EMAIL_LENGTH:
+        raise InvalidEmail
+    return key
+
+
+def check_name(name: str) -> str:
+    """Return the name without blanks around it. Raise `InvalidInput` if it is too long or holds control characters."""
+    name = name.strip()
+    if len(name) > MAX_NAME_LENGTH:
+        raise InvalidInput(f"Use at most {MAX_NAME_LENGTH} characters.", field="name")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise InvalidInput("Control characters are not allowed.", field="name")
+    return name
+
+
+def find_by_email(db: Session, email: str) -> User | None:
+    """Return the account with this e-mail address, however it is capitalised."""
+    if len(email) > MAX_EMAIL_LENGTH:
+        return None
+    try:
+        key = check_email(email, allow_test_domain=True)
+    except InvalidEmail:
+        return None
+    return db.scalar(sa.select(User).where(User.email_key == key))

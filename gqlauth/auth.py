@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -54,7 +54,7 @@ class Auth:
         schema.limit(Limits.of(self.settings))
         page = GraphiQL(self.settings, path) if self.settings.serves_graphiql else None
         view = GraphQLView(
-            schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page and page.show
+            schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page.show if page else None
         )
         middleware = [Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
         return [
@@ -98,9 +98,7 @@ class Auth:
     def _open(self) -> None:
         self._database_lane, self._hashing_lane = database_lane(), hashing_lane()
         if not self.settings.stateless:
-            self._lookup = lookup(
-                self.runtime.database, sessions.VIEWER_KEY, sessions.VIEWER_COLUMNS
-            )
+            self._lookup = lookup(self.runtime.database, sessions.VIEWER_KEY, sessions.VIEWER_COLUMNS)
         self._authenticator = Authenticator(
             self.runtime.tokens, self.runtime.clock, sessions.judge, self._lookup, self._reload_keys
         )

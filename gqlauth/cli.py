@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import click
 import jwt
@@ -153,11 +153,14 @@ def token() -> None:
 
 @token.command("inspect")
 @click.argument("source", type=click.File(), default="-", metavar="[FILE]")
-def token_inspect(source: click.utils.LazyFile) -> None:
+def token_inspect(source: IO[str]) -> None:
     """Show what an access token says and whether it is a current one of ours. Reads FILE or standard input."""
     text = source.read().strip()
     try:
-        header, claims = jwt.get_unverified_header(text), jwt.decode(text, options={"verify_signature": False})
+        header, claims = (
+            jwt.get_unverified_header(text),
+            jwt.decode(text, options={"verify_signature": False}),
+        )
     except jwt.InvalidTokenError:
         _fail("this is not a JSON Web Token")
     click.echo(json.dumps({"header": header, "claims": claims}, indent=2))

@@ -165,9 +165,7 @@ class Context:
             return []
         return [(name, value) for name, value in self._response.raw_headers if name != b"content-length"]
 
-    async def run(
-        self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a service function in a thread of the database lane."""
         return await self._database_lane.run(service, self.runtime, *args, **kwargs)
 

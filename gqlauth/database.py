@@ -154,7 +154,7 @@ class Lookup(Protocol):
         """Give the connection back."""
 
 
-def lookup(database: Database, key: sa.ColumnElement[UUID], columns: sa.Select[Any]) -> Lookup:
+def lookup(database: Database, key: sa.ColumnElement[UUID], columns: sa.Select[*tuple[Any, ...]]) -> Lookup:
     """Return the fastest way to read `columns` by `key` on this database."""
     if database.is_sqlite:
         return SQLiteLookup(database.engine, columns.where(key == sa.bindparam("key", type_=sa.Uuid())))
@@ -168,7 +168,7 @@ class SQLiteLookup:
     driver's.
     """
 
-    def __init__(self, engine: Engine, statement: sa.Select[Any]) -> None:
+    def __init__(self, engine: Engine, statement: sa.Select[*tuple[Any, ...]]) -> None:
         compiled = statement.compile(dialect=engine.dialect)
         self._sql = str(compiled)
         self._bind = sa.Uuid().dialect_impl(engine.dialect).bind_processor(engine.dialect) or _as_it_is
@@ -199,7 +199,7 @@ def _as_it_is(value: Any) -> Any:
 class PostgreSQLLookup:
     """Shares round trips: keys that arrive while a statement is in flight are asked for together in the next one."""
 
-    def __init__(self, engine: Engine, key: sa.ColumnElement[UUID], columns: sa.Select[Any]) -> None:
+    def __init__(self, engine: Engine, key: sa.ColumnElement[UUID], columns: sa.Select[*tuple[Any, ...]]) -> None:
         self._engine = engine
         self._statement = columns.add_columns(key.label("lookup_key")).where(
             key == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Uuid())))

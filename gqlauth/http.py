@@ -131,9 +131,7 @@ class GraphQLView:
         await send({"type": "http.response.body", "body": body})
 
 
-CONTENT_TYPES = {
-    media_type: f"{media_type}; charset=utf-8".encode() for media_type in (JSON, GRAPHQL_RESPONSE)
-}
+CONTENT_TYPES = {media_type: f"{media_type}; charset=utf-8".encode() for media_type in (JSON, GRAPHQL_RESPONSE)}
 
 
 def negotiate(accept: bytes | None) -> str:
@@ -218,10 +216,20 @@ class HeaderLimit:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and sum(len(n) + len(v) for n, v in scope["headers"]) > self._limit:
             body = msgspec.json.encode(
-                {"errors": [{"message": f"The headers are over the limit of {self._limit} bytes.",
-                             "extensions": {"code": "HEADERS_TOO_LARGE"}}]}
+                {
+                    "errors": [
+                        {
+                            "message": f"The headers are over the limit of {self._limit} bytes.",
+                            "extensions": {"code": "HEADERS_TOO_LARGE"},
+                        }
+                    ]
+                }
             )
-            headers = [(b"content-type", CONTENT_TYPES[JSON]), (b"content-length", b"%d" % len(body)), *SECURITY_HEADERS]
+            headers = [
+                (b"content-type", CONTENT_TYPES[JSON]),
+                (b"content-length", b"%d" % len(body)),
+                *SECURITY_HEADERS,
+            ]
             await send({"type": "http.response.start", "status": 431, "headers": headers})
             await send({"type": "http.response.body", "body": body})
             return

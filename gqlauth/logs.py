@@ -1,4 +1,4 @@
-"""Structured log lines: one for each event, as `name key=value …` with values that cannot break the line (ASVS 16.4.1)."""
+"""Structured log lines: one for each event, `name key=value …`; no value can break the line (ASVS 16.4.1)."""
 
 from __future__ import annotations
 

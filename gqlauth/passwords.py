@@ -34,7 +34,7 @@ class WeakPassword(AuthError):
 
 
 class Passwords:
-    """Hashes and verifies at one cost. Each call takes about a quarter of a second at cost 12: never on the event loop."""
+    """Hashes and verifies at one cost. A call takes a quarter of a second at cost 12: never on the event loop."""
 
     def __init__(self, *, cost: int, min_length: int = 8) -> None:
         self.cost = cost

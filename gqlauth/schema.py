@@ -1,15 +1,15 @@
 """The schema: a line for each feature, and how its operations are executed.
 
-`Schema` is a `strawberry.Schema` with a short way through: a cached document, graphql-core's plain executor (Strawberry's
-default is the one for `@defer`), limits on what a document may ask for, and errors that tell nothing of the inside.
+`Schema` is a `strawberry.Schema` with a short way through: a cached document, graphql-core's plain executor
+(Strawberry's default is the one for `@defer`), limits on documents, and errors that tell nothing of the inside.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import Any, TypeGuard
 
 import strawberry
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
@@ -116,9 +116,7 @@ class Schema(strawberry.Schema):
         result = await outcome if _is_awaitable(outcome) else outcome
         return _masked(ExecutionResult(data=result.data, errors=result.errors))
 
-    def process_errors(
-        self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None
-    ) -> None:
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log nothing: `_masked` logs what is unexpected, and a refusal is an event, not an error."""
 
 
@@ -153,7 +151,7 @@ def _refuse_type(
     return None
 
 
-def _is_awaitable(value: Any) -> bool:
+def _is_awaitable(value: Any) -> TypeGuard[Awaitable[Any]]:
     """Tell whether a resolver's value has to be awaited; what has no `__await__` in its class need not be."""
     return hasattr(type(value), "__await__")
 

@@ -75,14 +75,13 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    uvicorn_server = uvicorn.Server(config)
     # What is imported by now stays; the collector need not walk it again at every full collection.
     gc.freeze()
     with suppress(KeyboardInterrupt):
         if workers == 1:
-            uvicorn_server.run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=[listener])
         else:
-            Multiprocess(config, target=uvicorn_server.run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -37,14 +37,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     environment: Annotated[
         Literal["development", "production", "test"],
-        Meta(
-            description="`production` turns GraphiQL and introspection off; "
-            "`test` allows cheap password hashes."
-        ),
+        Meta(description="`production` turns GraphiQL and introspection off; `test` allows cheap password hashes."),
     ] = "development"
-    database_url: Annotated[
-        str, Meta(description="SQLAlchemy URL of an SQLite file or a PostgreSQL database.")
-    ] = "sqlite:///gqlauth.db"
+    database_url: Annotated[str, Meta(description="SQLAlchemy URL of an SQLite file or a PostgreSQL database.")] = (
+        "sqlite:///gqlauth.db"
+    )
     algorithm: Annotated[Algorithm, Meta(description="How access tokens are signed.")] = "ES256"
     secret_key: Annotated[
         str | None, Meta(description="The key of HS256, 32 bytes or more. Unused otherwise.", extra=SECRET)
@@ -57,31 +54,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra=SECRET,
         ),
     ] = None
-    issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.")] = (
-        "http://127.0.0.1:8000"
-    )
+    issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.")] = "http://127.0.0.1:8000"
     audience: Annotated[str, Meta(min_length=1, description="`aud` of access tokens.")] = "gqlauth"
-    access_token_seconds: Annotated[
-        int, Meta(gt=0, le=3600, description="Life of an access token, seconds.")
-    ] = 900
+    access_token_seconds: Annotated[int, Meta(gt=0, le=3600, description="Life of an access token, seconds.")] = 900
     refresh_token_seconds: Annotated[
         Seconds, Meta(description="A session ends after this long without use, seconds.")
     ] = 30 * 86_400
-    session_seconds: Annotated[
-        Seconds, Meta(description="A session ends after this long, used or not, seconds.")
-    ] = 90 * 86_400
-    bcrypt_cost: Annotated[
-        int, Meta(ge=4, le=16, description="Cost of a password hash; below 10 only in `test`.")
-    ] = 12
-    password_min_length: Annotated[
-        int, Meta(ge=8, le=64, description="Shortest password, characters.")
-    ] = 8
-    stateless: Annotated[
-        bool, Meta(description="Trust a token until it expires, without looking at its session.")
-    ] = False
-    graphiql: Annotated[
-        bool | None, Meta(description="GraphiQL for browsers. Unset: off in production, else on.")
-    ] = None
+    session_seconds: Annotated[Seconds, Meta(description="A session ends after this long, used or not, seconds.")] = (
+        90 * 86_400
+    )
+    bcrypt_cost: Annotated[int, Meta(ge=4, le=16, description="Cost of a password hash; below 10 only in `test`.")] = 12
+    password_min_length: Annotated[int, Meta(ge=8, le=64, description="Shortest password, characters.")] = 8
+    stateless: Annotated[bool, Meta(description="Trust a token until it expires, without looking at its session.")] = (
+        False
+    )
+    graphiql: Annotated[bool | None, Meta(description="GraphiQL for browsers. Unset: off in production, else on.")] = (
+        None
+    )
     graphiql_assets: Annotated[
         str | None,
         Meta(description="Folder of npm packages that GraphiQL loads from. Unset: the unpkg.com CDN."),
@@ -94,18 +83,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...], Meta(description="Browser origins that may call the API, comma-separated.")
     ] = ()
     max_body_bytes: Annotated[int, Meta(gt=0, description="Largest request body, bytes.")] = 100_000
-    max_header_bytes: Annotated[
-        int, Meta(gt=0, description="Largest sum of request headers, bytes.")
-    ] = 16_384
+    max_header_bytes: Annotated[int, Meta(gt=0, description="Largest sum of request headers, bytes.")] = 16_384
     max_tokens: Annotated[int, Meta(gt=0, description="Lexical tokens in a document.")] = 2_000
     max_depth: Annotated[int, Meta(gt=0, description="Depth of a document, fragments followed.")] = 16
     max_aliases: Annotated[int, Meta(ge=0, description="Aliases in an operation, fragments followed.")] = 30
-    max_root_fields: Annotated[
-        int, Meta(gt=0, description="Root fields of an operation, fragments followed.")
-    ] = 20
-    max_directives: Annotated[
-        int, Meta(ge=0, description="Directives in an operation, fragments followed.")
-    ] = 50
+    max_root_fields: Annotated[int, Meta(gt=0, description="Root fields of an operation, fragments followed.")] = 20
+    max_directives: Annotated[int, Meta(ge=0, description="Directives in an operation, fragments followed.")] = 50
 
     def __post_init__(self) -> None:
         """Refuse what the types alone cannot."""
@@ -114,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _check_secret("GQLAUTH_SECRET_KEY", self.secret_key)
         if self.key_encryption_key is not None:
             _check_secret("GQLAUTH_KEY_ENCRYPTION_KEY", self.key_encryption_key)
-        elif self.production and not self.url.get_backend_name() == "sqlite" and self.algorithm != "HS256":
+        elif self.production and self.url.get_backend_name() != "sqlite" and self.algorithm != "HS256":
             raise ConfigurationError(
                 "GQLAUTH_KEY_ENCRYPTION_KEY must be set in production on PostgreSQL: "
                 "without it the database holds the signing key in the clear"
@@ -164,7 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the settings from `GQLAUTH_*` variables.
 
-        Raises `ConfigurationError` naming the variable at fault. Unknown variables are left alone; `unknown` lists them.
+        Raises `ConfigurationError` naming the variable at fault. Others are left alone; `unknown` lists them.
         """
         environ = os.environ if environ is None else environ
         hints = get_type_hints(cls)

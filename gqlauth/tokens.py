@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
+import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -48,6 +49,17 @@ class InvalidToken(Exception):
 
 class UnknownKey(InvalidToken):
     """The token names a key that we do not have (yet: another process may have rotated)."""
+
+
+class Payload(msgspec.Struct):
+    """The claims that a token must have, with their types; PyJWT compares `iss` and `aud`."""
+
+    sub: UUID
+    sid: UUID
+    jti: str
+    iat: int
+    exp: int
+    nbf: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +163,12 @@ class AccessTokens:
                 issuer=self.issuer,
                 audience=self.audience,
                 # The times are looked at by `_claims`, with our own clock.
-                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False, "enforce_minimum_key_length": True},
+                options={
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                    "enforce_minimum_key_length": True,
+                },
             )
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
             raise InvalidToken(Reason.TOKEN_INVALID) from error
@@ -172,18 +189,13 @@ class AccessTokens:
     def _claims(self, payload: dict[str, Any]) -> Claims:
         """Check the claims that PyJWT does not, or not as strictly (RFC 9068 section 2.2)."""
         now = self.clock().timestamp() + CLOCK_SKEW_SECONDS
-        times = [payload.get("iat"), payload.get("exp"), payload.get("nbf", 0)]
-        texts = [payload.get("sub"), payload.get("sid"), payload.get("jti")]
-        if any(type(time) is not int for time in times) or any(type(text) is not str for text in texts):
-            raise InvalidToken(Reason.TOKEN_INVALID)
-        issued_at, expires_at, not_before = times
-        if issued_at > now or not_before > now:
-            raise InvalidToken(Reason.TOKEN_INVALID)
-        subject, session, token_id = texts
         try:
-            return Claims(UUID(subject), UUID(session), token_id, issued_at, expires_at)
-        except ValueError:
-            raise InvalidToken(Reason.TOKEN_INVALID) from None
+            stated = msgspec.convert(payload, Payload)
+        except msgspec.ValidationError as error:
+            raise InvalidToken(Reason.TOKEN_INVALID) from error
+        if stated.iat > now or stated.nbf > now:
+            raise InvalidToken(Reason.TOKEN_INVALID)
+        return Claims(stated.sub, stated.sid, stated.jti, stated.iat, stated.exp)
 
 
 def shared_secret(secret: str) -> KeyRing:
@@ -194,9 +206,7 @@ def shared_secret(secret: str) -> KeyRing:
 
 def key_ring(signing: SigningKey, retired: Iterable[SigningKey]) -> KeyRing:
     """Return the ring of one key that signs and those that only verify."""
-    verifying: dict[str | None, PublicKey | bytes] = {
-        key.kid: key.private.public_key() for key in (signing, *retired)
-    }
+    verifying: dict[str | None, PublicKey | bytes] = {key.kid: key.private.public_key() for key in (signing, *retired)}
     return KeyRing(signing.kid, signing.private, verifying)
 
 
@@ -219,9 +229,7 @@ def serialize_key(private: PrivateKey, passphrase: str | None) -> str:
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
-    ).decode()
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
 
 
 def load_key(kid: str, pem: str, passphrase: str | None) -> SigningKey:

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-
 from gqlauth.database import emit
 from gqlauth.errors import AuthError, AuthErrorCode
 from gqlauth.events import LoginFailed, SignedUp, SignupRefused, UserDisabled, UserEnabled
@@ -144,7 +143,5 @@ def enable_user(runtime: Runtime, email: str) -> bool:
 
 
 def _refuse_login(runtime: Runtime, user: User | None, client: Client, reason: str) -> InvalidCredentials:
-    runtime.events.publish(
-        LoginFailed(user_id=user.id if user else None, reason=reason, ip_address=client.ip_address)
-    )
+    runtime.events.publish(LoginFailed(user_id=user.id if user else None, reason=reason, ip_address=client.ip_address))
     return InvalidCredentials()

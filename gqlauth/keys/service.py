@@ -89,9 +89,7 @@ def _signing(db: Session, runtime: Runtime) -> Key | None:
 def _add(db: Session, runtime: Runtime) -> str:
     key = tokens.generate_key(runtime.settings.algorithm)
     pem = tokens.serialize_key(key.private, runtime.settings.key_encryption_key)
-    db.add(
-        Key(kid=key.kid, algorithm=runtime.settings.algorithm, private_key=pem, created_at=runtime.clock())
-    )
+    db.add(Key(kid=key.kid, algorithm=runtime.settings.algorithm, private_key=pem, created_at=runtime.clock()))
     db.flush()
     return key.kid
 

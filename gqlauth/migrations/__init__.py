@@ -25,8 +25,8 @@ def current(database: Database) -> str | None:
     with database.engine.connect() as connection:
         if not sa.inspect(connection).has_table(VERSION_TABLE):
             return None
-        statement = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
-        return connection.scalar(statement)
+        column = sa.column("version_num", sa.String)
+        return connection.scalar(sa.select(column).select_from(sa.table(VERSION_TABLE)))
 
 
 def upgrade(database: Database) -> bool:

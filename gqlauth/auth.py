@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from starlette.middleware import Middleware
@@ -18,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 
 from gqlauth import migrations, tokens
 from gqlauth.clock import Clock, utc_now
-from gqlauth.context import Authenticator, Context
+from gqlauth.context import Authenticator, Context, Identity, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
 from gqlauth.http import GraphQLView, HeaderLimit
@@ -33,6 +34,7 @@ from gqlauth.threads import database_lane, hashing_lane
 logger = logging.getLogger("gqlauth")
 
 KEY_CHECK_SECONDS = 5
+SWEEP_SECONDS = 60
 # A token that names an unknown key makes us look for it, but an attacker must not make us look all the time.
 KEY_RELOAD_SECONDS = 1
 
@@ -48,6 +50,7 @@ class Auth:
         self.runtime = create_runtime(self.settings, clock)
         self._lookup: Lookup | None = None
         self._keys_loaded_at = 0.0
+        self._touching: dict[UUID, asyncio.Task[None]] = {}
 
     def routes(self, schema: Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
@@ -75,21 +78,34 @@ class Auth:
         keys.ensure(self.runtime)
         keys.load(self.runtime)
         self._open()
-        housekeeping = asyncio.create_task(self._keep_house())
+        chores = [
+            asyncio.create_task(self._every(KEY_CHECK_SECONDS, self._reload_keys)),
+            asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep)),
+        ]
         try:
             yield
         finally:
-            housekeeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await housekeeping
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, *self._touching.values(), return_exceptions=True)
             self._close()
 
     async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context:
         """Return the context of one request: who is asking, and what resolvers need."""
+        credentials = read_credentials(request, self.settings)
+        if isinstance(credentials, Refused):
+            identity: Identity = credentials
+            cookies = None
+        else:
+            identity = await self._authenticator.authenticate(credentials.access_token)
+            cookies = credentials.cookies
+        if isinstance(identity, Viewer):
+            self._touch(identity)
         return Context(
             request=request,
             response=response,
-            identity=await self._authenticator.authenticate(request.scope["headers"]),
+            identity=identity,
+            cookies=cookies,
             runtime=self.runtime,
             database_lane=self._database_lane,
             hashing_lane=self._hashing_lane,
@@ -115,13 +131,36 @@ class Auth:
             self._keys_loaded_at = time.monotonic()
             await self._database_lane.run(keys.load, self.runtime)
 
-    async def _keep_house(self) -> None:
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(KEY_CHECK_SECONDS)
+            await asyncio.sleep(seconds)
             try:
-                await self._reload_keys()
+                await chore()
             except Exception:
                 logger.exception("housekeeping failed; it will be tried again")
+
+    async def _sweep(self) -> None:
+        """Delete what no token can reach any more, in batches, each in a transaction of its own."""
+        swept = sessions.SWEEP_BATCH
+        while swept == sessions.SWEEP_BATCH:
+            swept = await self._database_lane.run(sessions.sweep, self.runtime)
+
+    def _touch(self, viewer: Viewer) -> None:
+        """Note that the session is in use, at most once a minute and without keeping the request waiting."""
+        last = viewer.last_used_at
+        if last is None or (self.runtime.clock() - last).total_seconds() < sessions.TOUCH_SECONDS:
+            return
+        if viewer.session_id not in self._touching:
+            task = asyncio.create_task(self._write_touch(viewer.session_id))
+            self._touching[viewer.session_id] = task
+
+    async def _write_touch(self, session_id: UUID) -> None:
+        try:
+            await self._database_lane.run(sessions.touch, self.runtime, session_id)
+        except Exception:
+            logger.exception("the use of a session could not be noted")
+        finally:
+            del self._touching[session_id]
 
     def _cors(self) -> list[Middleware]:
         if not self.settings.cors_origins:
@@ -132,6 +171,7 @@ class Auth:
                 allow_origins=list(self.settings.cors_origins),
                 allow_methods=["POST"],
                 allow_headers=["authorization", "content-type"],
+                allow_credentials=True,
                 max_age=600,
             )
         ]

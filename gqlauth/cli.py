@@ -6,6 +6,7 @@ import getpass
 import json
 import sys
 from typing import IO, NoReturn
+from uuid import UUID
 
 import click
 import jwt
@@ -17,9 +18,12 @@ from gqlauth.accounts import service as accounts
 from gqlauth.app import create_schema
 from gqlauth.errors import AuthError, ConfigurationError
 from gqlauth.keys import service as keys
-from gqlauth.runtime import Runtime, create_runtime
+from gqlauth.runtime import Client, Runtime, create_runtime
+from gqlauth.sessions import service as sessions
 from gqlauth.settings import Settings
 from gqlauth.tokens import InvalidToken
+from gqlauth.users.models import User
+from gqlauth.users.service import find_by_email
 
 
 def main() -> None:
@@ -146,6 +150,39 @@ def users_enable(email: str) -> None:
         _fail("there is no such account")
 
 
+@cli.group("sessions")
+def sessions_group() -> None:
+    """Where accounts are signed in."""
+
+
+@sessions_group.command("list")
+@click.argument("email")
+def sessions_list(email: str) -> None:
+    """Print an account's living sessions, newest first."""
+    runtime = _ready_runtime()
+    for session in sessions.list_sessions(runtime, _find_user(runtime, email).id):
+        times = f"created {session.created_at:%Y-%m-%d %H:%M}  used {session.last_used_at:%Y-%m-%d %H:%M}"
+        click.echo(f"{session.id}  {times}  {session.ip_address or '-'}  {session.user_agent or '-'}")
+
+
+@sessions_group.command("revoke")
+@click.argument("session", required=False, type=click.UUID)
+@click.option("--user", metavar="EMAIL", help="End all sessions of this account.")
+def sessions_revoke(session: UUID | None, user: str | None) -> None:
+    """End one session, or all of an account, at once."""
+    runtime = _ready_runtime()
+    if (session is None) == (user is None):
+        raise click.UsageError("Give a session's id or --user EMAIL.")
+    if user is not None:
+        count = sessions.end_every_session(runtime, _find_user(runtime, user).id)
+    else:
+        assert session is not None  # noqa: S101 -- the usage check above
+        count = int(sessions.end_session(runtime, session_id=session, client=Client()))
+    if not count:
+        _fail("there is no such session")
+    click.echo(f"ended {count}")
+
+
 @cli.group()
 def token() -> None:
     """Access tokens."""
@@ -183,6 +220,12 @@ def _ready_runtime() -> Runtime:
     if migrations.current(runtime.database) != migrations.HEAD:
         raise ConfigurationError("the database is not at the newest revision; run: gqlauth db upgrade")
     return runtime
+
+
+def _find_user(runtime: Runtime, email: str) -> User:
+    with runtime.database.read() as db:
+        user = find_by_email(db, email)
+    return user or _fail("there is no such account")
 
 
 def _shown(value: object) -> str:

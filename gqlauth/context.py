@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -12,10 +12,13 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
+from gqlauth import cookies
 from gqlauth.clock import Clock
+from gqlauth.cookies import Cookies
 from gqlauth.database import Lookup
 from gqlauth.errors import Reason, Unauthenticated
 from gqlauth.runtime import Client, Runtime
+from gqlauth.settings import Settings
 from gqlauth.threads import Lane
 from gqlauth.tokens import AccessTokens, Claims, InvalidToken, UnknownKey
 
@@ -41,7 +44,8 @@ class Viewer:
 
     user_id: UUID
     session_id: UUID
-    profile: Profile | None
+    profile: Profile | None = None
+    last_used_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +65,11 @@ class Unavailable:
 
 
 Identity = Viewer | Refused | Unavailable | None
-Headers = Iterable[tuple[bytes, bytes]]
 Judge = Callable[[tuple[Any, ...] | None, Claims, datetime], Viewer | Refused]
 
 
 class Authenticator:
-    """Turns a request's headers into an identity. It never raises: a bad token must not block a login.
+    """Turns an access token into an identity. It never raises: a bad token must not block a login.
 
     `lookup` reads the session and its user, and `judge` decides about the row; without a lookup (stateless) a token
     counts until it expires. `reload_keys` is asked when a token names a key that this process has not seen.
@@ -86,20 +89,16 @@ class Authenticator:
         self._lookup = lookup
         self._reload_keys = reload_keys
 
-    async def authenticate(self, headers: Headers) -> Identity:
-        """Return who is asking; None if no credential was sent."""
-        values = [value for name, value in headers if name == b"authorization"]
-        if not values:
-            return None
-        token = _bearer(values)
+    async def authenticate(self, token: str | None) -> Identity:
+        """Return who is asking; None if no token was sent."""
         if token is None:
-            return Refused(Reason.TOKEN_INVALID)
+            return None
         try:
             claims = await self._verify(token)
         except InvalidToken as error:
             return Refused(error.reason)
         if self._lookup is None:
-            return Viewer(claims.user_id, claims.session_id, None)
+            return Viewer(claims.user_id, claims.session_id)
         try:
             row = await self._lookup.get(claims.session_id)
         except Exception as error:
@@ -123,6 +122,7 @@ class Context:
         *,
         request: HTTPConnection,
         identity: Identity,
+        cookies: Cookies | None,
         runtime: Runtime,
         database_lane: Lane,
         hashing_lane: Lane,
@@ -130,6 +130,7 @@ class Context:
     ) -> None:
         self.request = request
         self.identity = identity
+        self.cookies = cookies
         self.runtime = runtime
         self._database_lane = database_lane
         self._hashing_lane = hashing_lane
@@ -158,6 +159,16 @@ class Context:
             self._response = Response()
         return self._response
 
+    def set_cookies(self, *, access: str, refresh: str, seconds: int) -> None:
+        """Let the browser keep both tokens for `seconds`."""
+        settings = self.runtime.settings
+        cookies.write(self.request, self.response, settings, access=access, refresh=refresh, seconds=seconds)
+
+    def clear_cookies(self) -> None:
+        """Let the browser forget both tokens, if it has brought any."""
+        if self.cookies is not None:
+            cookies.clear(self.request, self.response, self.runtime.settings)
+
     @property
     def response_headers(self) -> list[tuple[bytes, bytes]]:
         """What resolvers have added to the answer's headers."""
@@ -176,14 +187,44 @@ class Context:
         return await self._hashing_lane.run(service, self.runtime, *args, **kwargs)
 
 
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request brings along: the access token that counts, and the cookies if that is where it comes from."""
+
+    access_token: str | None = None
+    cookies: Cookies | None = None
+
+
+def read_credentials(request: HTTPConnection, settings: Settings) -> Credentials | Refused:
+    """Take the credentials out of a request. A bearer token counts alone: cookies beside it never widen it."""
+    bearers = []
+    has_cookies = False
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            bearers.append(value)
+        elif name == b"cookie":
+            has_cookies = True
+    if bearers:
+        token = _bearer(bearers)
+        return Refused(Reason.TOKEN_INVALID) if token is None else Credentials(token)
+    if not has_cookies:
+        return NO_CREDENTIALS
+    try:
+        found = cookies.read(request, settings)
+    except cookies.OriginNotAllowed:
+        return Refused(Reason.ORIGIN_NOT_ALLOWED)
+    return Credentials(found.access_token, found) if found else NO_CREDENTIALS
+
+
+NO_CREDENTIALS = Credentials()
+
+
 def _bearer(values: list[bytes]) -> str | None:
-    """Return the token of the one `Authorization: Bearer` header (RFC 6750 section 2.1), or None."""
+    """Return the token of the one `Authorization: Bearer` header (RFC 6750 sections 2 and 2.1), or None."""
     if len(values) != 1:
         return None
     scheme, _, token = values[0].partition(b" ")
     if scheme.lower() != b"bearer":
         return None
-    try:
-        return token.strip(b" ").decode("ascii")
-    except UnicodeDecodeError:
-        return None
+    # A letter outside of ASCII becomes one that no token has.
+    return token.strip(b" ").decode("ascii", "replace")

@@ -55,8 +55,8 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     for name in Settings.unknown(os.environ):
         yield Finding(Level.WARNING, f"settings: nothing reads {name}; is it misspelt?")
     if settings.production:
-        if settings.issuer == Settings().issuer:
-            yield Finding(Level.WARNING, "settings: GQLAUTH_ISSUER is still the one of development")
+        if settings.public_url == Settings().public_url:
+            yield Finding(Level.WARNING, "settings: GQLAUTH_PUBLIC_URL is still the one of development")
         if settings.serves_graphiql or settings.allows_introspection:
             yield Finding(Level.WARNING, "settings: GraphiQL or introspection is open in production")
     if settings.stateless:

@@ -28,6 +28,7 @@ class AuthErrorCode(StrEnum):
     INVALID_EMAIL = "INVALID_EMAIL"
     WEAK_PASSWORD = "WEAK_PASSWORD"  # noqa: S105 -- a code, not a password
     INVALID_INPUT = "INVALID_INPUT"
+    INVALID_TOKEN = "INVALID_TOKEN"  # noqa: S105 -- a code, not a token
 
 
 class AuthError(Exception):
@@ -91,6 +92,7 @@ class Reason(StrEnum):
     TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105
     SESSION_REVOKED = "SESSION_REVOKED"
     ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+    ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
 
 
 class GuardError(GraphQLError):

@@ -52,6 +52,67 @@ class LoginFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed(Event):
+    """A refresh token was replaced by the next one."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshRefused(Event):
+    """A refresh token was refused. `session_id` is the one that it names, which need not exist."""
+
+    session_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshReused(Event):
+    """A refresh token was used a second time: somebody else may have it. The session was ended."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded(Event):
+    """A session was ended before its time; its tokens are refused from now on."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileUpdated(Event):
+    """An account's owner changed what is known of them."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordChanged(Event):
+    """An account's owner changed the password."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordRefused(Event):
+    """Somebody who is signed in gave a wrong password for what wants it once more."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDeleted(Event):
+    """An account's owner deleted it."""
+
+    user_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRefused(Event):
     """A guard kept somebody out of a field."""
 

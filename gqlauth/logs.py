@@ -15,7 +15,14 @@ from gqlauth import events
 logger = logging.getLogger("gqlauth")
 
 PLAIN = re.compile(r"[\w.:@/+-]+", re.ASCII)
-WARNINGS = (events.LoginFailed, events.SignupRefused, events.AccessRefused)
+WARNINGS = (
+    events.LoginFailed,
+    events.SignupRefused,
+    events.RefreshRefused,
+    events.RefreshReused,
+    events.PasswordRefused,
+    events.AccessRefused,
+)
 
 
 def line(name: str, **values: object) -> str:

@@ -22,6 +22,7 @@ from strawberry.types.graphql import OperationType
 
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery
 from gqlauth.documents import Documents, InvalidDocument, Limits
+from gqlauth.sessions.graphql import SessionMutation, SessionQuery
 
 logger = logging.getLogger("gqlauth")
 
@@ -29,12 +30,12 @@ INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
 @strawberry.type(description="Look.")
-class Query(AccountQuery):
+class Query(AccountQuery, SessionQuery):
     """All queries of gqlauth, to build on."""
 
 
 @strawberry.type(description="Change.")
-class Mutation(AccountMutation):
+class Mutation(AccountMutation, SessionMutation):
     """All mutations of gqlauth, to build on."""
 
 

@@ -54,7 +54,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra=SECRET,
         ),
     ] = None
-    issuer: Annotated[str, Meta(min_length=1, description="`iss` of access tokens.")] = "http://127.0.0.1:8000"
+    public_url: Annotated[
+        str, Meta(pattern="^https?://[^/]+$", description="Where people reach the server: scheme and host, no path.")
+    ] = "http://127.0.0.1:8000"
+    issuer: Annotated[str | None, Meta(min_length=1, description="`iss` of access tokens. Unset: the public URL.")] = (
+        None
+    )
     audience: Annotated[str, Meta(min_length=1, description="`aud` of access tokens.")] = "gqlauth"
     access_token_seconds: Annotated[int, Meta(gt=0, le=3600, description="Life of an access token, seconds.")] = 900
     refresh_token_seconds: Annotated[
@@ -63,6 +68,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session_seconds: Annotated[Seconds, Meta(description="A session ends after this long, used or not, seconds.")] = (
         90 * 86_400
     )
+    refresh_grace_seconds: Annotated[
+        int, Meta(ge=0, le=60, description="A replayed refresh token still gets its successor this long, seconds.")
+    ] = 10
+    cookies: Annotated[
+        bool, Meta(description="Keep the tokens of every sign-in in HttpOnly cookies. Off: only where it asks for it.")
+    ] = False
     bcrypt_cost: Annotated[int, Meta(ge=4, le=16, description="Cost of a password hash; below 10 only in `test`.")] = 12
     password_min_length: Annotated[int, Meta(ge=8, le=64, description="Shortest password, characters.")] = 8
     stateless: Annotated[bool, Meta(description="Trust a token until it expires, without looking at its session.")] = (
@@ -127,6 +138,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             text = "postgresql://" + text.removeprefix("postgres://")
         url = make_url(text)
         return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+
+    @property
+    def token_issuer(self) -> str:
+        """The `iss` of access tokens. It comes from configuration, never from a request (GHSA-m82j-rq33-qjx2)."""
+        return self.issuer or self.public_url
 
     @property
     def production(self) -> bool:

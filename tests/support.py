@@ -17,6 +17,32 @@ SIGNED_IN = """
 """
 SIGNUP = f"mutation Signup($input: SignupInput!) {{ signup(input: $input) {{ {SIGNED_IN} }} }}"
 LOGIN = f"mutation Login($input: LoginInput!) {{ login(input: $input) {{ {SIGNED_IN} }} }}"
+REFRESH = f"mutation Refresh($token: String) {{ refreshToken(refreshToken: $token) {{ {SIGNED_IN} }} }}"
+SESSIONS = "query { sessions { id current createdAt lastUsedAt expiresAt ipAddress userAgent } }"
+LOGOUT = "mutation { logout }"
+REVOKE = "mutation Revoke($id: ID!) { revokeSession(id: $id) }"
+REVOKE_OTHERS = "mutation { revokeOtherSessions }"
+UPDATE_PROFILE = """
+  mutation Update($input: UpdateProfileInput!) {
+    updateProfile(input: $input) {
+      __typename
+      ... on User { id email name emailVerified createdAt }
+      ... on AuthError { code message field retryAfter }
+    }
+  }
+"""
+CHANGE_PASSWORD = f"""
+  mutation Change($input: ChangePasswordInput!) {{ changePassword(input: $input) {{ {SIGNED_IN} }} }}
+"""
+DELETE_ACCOUNT = """
+  mutation Delete($password: String!) {
+    deleteAccount(password: $password) {
+      __typename
+      ... on AccountDeleted { id }
+      ... on AuthError { code message field retryAfter }
+    }
+  }
+"""
 ME = "query Me { me { id email name emailVerified createdAt } }"
 
 
@@ -75,6 +101,16 @@ class GraphQLClient:
         """Log in and return what `login` answered."""
         variables = {"input": {"email": email, "password": password}}
         result: dict[str, Any] = self.execute(LOGIN, variables)["login"]
+        return result
+
+    def refresh(self, token: str | None, access: str | None = None) -> dict[str, Any]:
+        """Exchange a refresh token and return what `refreshToken` answered."""
+        result: dict[str, Any] = self.execute(REFRESH, {"token": token}, access)["refreshToken"]
+        return result
+
+    def sessions(self, token: str) -> list[dict[str, Any]]:
+        """Return the sessions that the token's account sees."""
+        result: list[dict[str, Any]] = self.execute(SESSIONS, token=token)["sessions"]
         return result
 
     def me(self, token: str) -> dict[str, Any]:

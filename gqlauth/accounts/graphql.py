@@ -15,6 +15,8 @@ from gqlauth.users.graphql import User
 
 Info = strawberry.Info[Context, None]
 
+USE_COOKIES = "Let the browser keep the tokens in HttpOnly cookies; `refreshToken` is null then."
+
 
 @strawberry.input(description="A new account.")
 class SignupInput:
@@ -23,6 +25,7 @@ class SignupInput:
     email: str = strawberry.field(description="Where the person can be reached; unique, however it is capitalised.")
     password: str = strawberry.field(description="8 to 256 characters of anything.")
     name: str = strawberry.field(default="", description="What the person is called; at most 200 characters.")
+    use_cookies: bool = strawberry.field(default=False, description=USE_COOKIES)
 
 
 @strawberry.input(description="What a person shows to get in.")
@@ -31,6 +34,31 @@ class LoginInput:
 
     email: str = strawberry.field(description="The account's e-mail address, however it is capitalised.")
     password: str = strawberry.field(description="The account's password, exactly.")
+    use_cookies: bool = strawberry.field(default=False, description=USE_COOKIES)
+
+
+@strawberry.input(description="What is to change; what is left out or null stays.")
+class UpdateProfileInput:
+    """GraphQL's `UpdateProfileInput`."""
+
+    name: str | None = strawberry.field(
+        default=strawberry.UNSET, description="What the person is called; at most 200 characters."
+    )
+
+
+@strawberry.input(description="A new password, against the current one.")
+class ChangePasswordInput:
+    """GraphQL's `ChangePasswordInput`."""
+
+    current_password: str = strawberry.field(description="The account's password, exactly.")
+    new_password: str = strawberry.field(description="8 to 256 characters of anything.")
+
+
+@strawberry.type(description="The account is gone.")
+class AccountDeleted:
+    """GraphQL's `AccountDeleted`."""
+
+    id: strawberry.ID = strawberry.field(description="The id that it had.")
 
 
 SignupResult = Annotated[
@@ -38,6 +66,16 @@ SignupResult = Annotated[
 ]
 LoginResult = Annotated[
     AuthPayload | AuthErrorType, strawberry.union("LoginResult", description="Signed in, or refused.")
+]
+UpdateProfileResult = Annotated[
+    User | AuthErrorType, strawberry.union("UpdateProfileResult", description="The account as it is now, or refused.")
+]
+ChangePasswordResult = Annotated[
+    AuthPayload | AuthErrorType,
+    strawberry.union("ChangePasswordResult", description="New tokens for this session, or refused."),
+]
+DeleteAccountResult = Annotated[
+    AccountDeleted | AuthErrorType, strawberry.union("DeleteAccountResult", description="Gone, or refused.")
 ]
 
 
@@ -61,22 +99,64 @@ class AccountMutation:
     @strawberry.mutation(description="Make an account and sign it in.", extensions=[Refusable()])
     async def signup(self, info: Info, input: SignupInput) -> SignupResult:
         """Translate."""
-        signed_in = await info.context.run_hashing(
-            service.signup,
-            email=input.email,
-            password=input.password,
-            name=input.name,
-            client=info.context.client,
+        context = info.context
+        signed_in = await context.run_hashing(
+            service.signup, email=input.email, password=input.password, name=input.name, client=context.client
         )
-        return AuthPayload.of(signed_in)
+        return AuthPayload.of(signed_in, context, in_cookies=_in_cookies(context, input.use_cookies))
 
     @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[Refusable()])
     async def login(self, info: Info, input: LoginInput) -> LoginResult:
         """Translate."""
-        signed_in = await info.context.run_hashing(
-            service.login, email=input.email, password=input.password, client=info.context.client
+        context = info.context
+        signed_in = await context.run_hashing(
+            service.login, email=input.email, password=input.password, client=context.client
         )
-        return AuthPayload.of(signed_in)
+        return AuthPayload.of(signed_in, context, in_cookies=_in_cookies(context, input.use_cookies))
+
+    @strawberry.mutation(
+        description="Change what is known of the account's owner.", extensions=[*guarded(), Refusable()]
+    )
+    async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
+        """Translate."""
+        context = info.context
+        name = None if input.name is strawberry.UNSET else input.name
+        user = await context.run(service.update_profile, viewer=context.viewer, name=name, client=context.client)
+        return User.of(user)
+
+    @strawberry.mutation(
+        description="Change the password. Ends the account's other sessions and gives this one new tokens.",
+        extensions=[*guarded(), Refusable()],
+    )
+    async def change_password(self, info: Info, input: ChangePasswordInput) -> ChangePasswordResult:
+        """Translate."""
+        context = info.context
+        signed_in = await context.run_hashing(
+            service.change_password,
+            viewer=context.viewer,
+            current=input.current_password,
+            new=input.new_password,
+            client=context.client,
+        )
+        return AuthPayload.of(signed_in, context, in_cookies=context.cookies is not None)
+
+    @strawberry.mutation(
+        description="Delete the account with all that belongs to it, and end its sessions, at once.",
+        extensions=[*guarded(), Refusable()],
+    )
+    async def delete_account(self, info: Info, password: str) -> DeleteAccountResult:
+        """Translate."""
+        context = info.context
+        user_id = await context.run_hashing(
+            service.delete_account, viewer=context.viewer, password=password, client=context.client
+        )
+        context.clear_cookies()
+        return AccountDeleted(id=strawberry.ID(str(user_id)))
+
+
+def _in_cookies(context: Context, asked: bool) -> bool:
+    """Tell whether the browser is to keep the tokens: always by setting, or because this sign-in asks for it."""
+    return asked or context.runtime.settings.cookies
 
 
 async def _load(info: Info) -> User:

@@ -9,11 +9,22 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from gqlauth.context import Viewer
 from gqlauth.database import emit
-from gqlauth.errors import AuthError, AuthErrorCode
-from gqlauth.events import LoginFailed, SignedUp, SignupRefused, UserDisabled, UserEnabled
+from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
+from gqlauth.events import (
+    AccountDeleted,
+    LoginFailed,
+    PasswordChanged,
+    PasswordRefused,
+    ProfileUpdated,
+    SignedUp,
+    SignupRefused,
+    UserDisabled,
+    UserEnabled,
+)
 from gqlauth.runtime import Client, Runtime
-from gqlauth.sessions.service import SignedIn, end_all, sign_in
+from gqlauth.sessions.service import SignedIn, end_all, lock_living, replace_tokens, sign_in
 from gqlauth.users.models import User
 from gqlauth.users.service import check_email, check_name, find_by_email
 
@@ -67,6 +78,50 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
         raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
     # The password was changed, or its hash renewed, since it was read: only the new one counts.
     return login(runtime, email=email, password=password, client=client)
+
+
+def update_profile(runtime: Runtime, *, viewer: Viewer, name: str | None, client: Client) -> User:
+    """Change what is given and return the account. Raises `InvalidInput`."""
+    checked = None if name is None else check_name(name)
+    with runtime.database.transaction() as db:
+        user = db.get(User, viewer.user_id, with_for_update=True)
+        if user is None:
+            raise Unauthenticated(Reason.SESSION_REVOKED)
+        if checked is not None and checked != user.name:
+            user.name = checked
+            emit(db, ProfileUpdated(user_id=user.id, ip_address=client.ip_address))
+        return user
+
+
+def change_password(runtime: Runtime, *, viewer: Viewer, current: str, new: str, client: Client) -> SignedIn:
+    """Replace the password, end the other sessions and give this one new tokens (ASVS 6.2.3, 7.4.3).
+
+    Raises `InvalidCredentials` or `WeakPassword`.
+    """
+    verified = _verify_owner(runtime, viewer, current, client, field="currentPassword")
+    runtime.passwords.check(new, words=(verified.email, verified.name), field="newPassword")
+    new_hash = runtime.passwords.hash(new)
+    with runtime.database.transaction() as db:
+        user = _lock_verified(db, verified, field="currentPassword")
+        session = lock_living(runtime, db, viewer.session_id)
+        user.password_hash = new_hash
+        end_all(runtime, db, user.id, but=session.id, client=client)
+        emit(db, PasswordChanged(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
+        return replace_tokens(runtime, session, user)
+
+
+def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: Client) -> UUID:
+    """Delete the account with all that belongs to it, and return the id that it had. Raises `InvalidCredentials`.
+
+    The database deletes the sessions along with their user, so that none is left over (GHSA-2vg6-77g8-24mp).
+    """
+    verified = _verify_owner(runtime, viewer, password, client, field="password")
+    with runtime.database.transaction() as db:
+        user = _lock_verified(db, verified, field="password")
+        lock_living(runtime, db, viewer.session_id)
+        db.execute(sa.delete(User).where(User.id == user.id))
+        emit(db, AccountDeleted(user_id=user.id, ip_address=client.ip_address))
+    return user.id
 
 
 def prepare_user(runtime: Runtime, *, email: str, password: str, name: str) -> User:
@@ -125,7 +180,7 @@ def disable_user(runtime: Runtime, email: str) -> bool:
             return False
         if user.disabled_at is None:
             user.disabled_at = runtime.clock()
-            end_all(runtime, db, user.id)
+            end_all(runtime, db, user.id, client=Client())
             emit(db, UserDisabled(user_id=user.id))
         return True
 
@@ -140,6 +195,25 @@ def enable_user(runtime: Runtime, email: str) -> bool:
             user.disabled_at = None
             emit(db, UserEnabled(user_id=user.id))
         return True
+
+
+def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> User:
+    """Return the viewer's account if the password is theirs. Raise `InvalidCredentials`."""
+    user = get_user(runtime, viewer.user_id)
+    if user is not None and runtime.passwords.verify(password, user.password_hash):
+        return user
+    runtime.events.publish(
+        PasswordRefused(user_id=viewer.user_id, session_id=viewer.session_id, ip_address=client.ip_address)
+    )
+    raise InvalidCredentials("The password is wrong.", field=field)
+
+
+def _lock_verified(db: Session, verified: User, *, field: str) -> User:
+    """Return the account, locked, if its password is still the one that was verified without a connection."""
+    user = db.get(User, verified.id, with_for_update=True)
+    if user is None or user.password_hash != verified.password_hash:
+        raise InvalidCredentials("The password has just been changed.", field=field)
+    return user
 
 
 def _refuse_login(runtime: Runtime, user: User | None, client: Client, reason: str) -> InvalidCredentials:

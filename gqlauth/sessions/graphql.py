@@ -1,13 +1,20 @@
-"""What signing in answers."""
+"""What signing in answers, the sessions, and how they are refreshed and ended."""
 
 from __future__ import annotations
 
-from typing import Self
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
 
 import strawberry
 
-from gqlauth.sessions.service import SignedIn
+from gqlauth.context import Context, Viewer
+from gqlauth.errors import AuthErrorType, Refusable
+from gqlauth.permissions import guarded
+from gqlauth.sessions import models, service
 from gqlauth.users.graphql import User
+
+Info = strawberry.Info[Context, None]
 
 
 @strawberry.type(description="Somebody is signed in.")
@@ -23,12 +30,115 @@ class AuthPayload:
     user: User = strawberry.field(description="Who signed in.")
 
     @classmethod
-    def of(cls, signed_in: SignedIn) -> Self:
-        """Translate the service's answer."""
+    def of(cls, signed_in: service.SignedIn, context: Context, *, in_cookies: bool) -> Self:
+        """Translate the service's answer. With `in_cookies` the browser keeps the tokens, out of reach of scripts."""
+        if in_cookies:
+            context.set_cookies(
+                access=signed_in.access_token,
+                refresh=signed_in.refresh_token,
+                seconds=signed_in.refresh_expires_in,
+            )
         return cls(
             access_token=signed_in.access_token,
             token_type="Bearer",  # noqa: S106 -- the type's name (RFC 6750), not a secret
             expires_in=signed_in.expires_in,
-            refresh_token=signed_in.refresh_token,
+            refresh_token=None if in_cookies else signed_in.refresh_token,
             user=User.of(signed_in.user),
         )
+
+
+@strawberry.type(description="One sign-in on one device.")
+class Session:
+    """GraphQL's `Session`."""
+
+    id: strawberry.ID = strawberry.field(description="A UUID; the access token's `sid`.")
+    current: bool = strawberry.field(description="Whether it is the one that asks.")
+    created_at: datetime = strawberry.field(description="When it began, in UTC.")
+    last_used_at: datetime = strawberry.field(description="When it was last used, exact to a minute, in UTC.")
+    expires_at: datetime = strawberry.field(description="When it ends unless it is refreshed before, in UTC.")
+    ip_address: str | None = strawberry.field(description="Where it was signed in or refreshed from.")
+    user_agent: str | None = strawberry.field(description="What the device calls itself.")
+
+    @classmethod
+    def of(cls, session: models.Session, viewer: Viewer) -> Self:
+        """Translate a row."""
+        return cls(
+            id=strawberry.ID(str(session.id)),
+            current=session.id == viewer.session_id,
+            created_at=session.created_at,
+            last_used_at=session.last_used_at,
+            expires_at=session.expires_at,
+            ip_address=session.ip_address,
+            user_agent=session.user_agent,
+        )
+
+
+RefreshResult = Annotated[
+    AuthPayload | AuthErrorType, strawberry.union("RefreshResult", description="New tokens, or refused.")
+]
+
+
+@strawberry.type
+class SessionQuery:
+    """The queries of sessions."""
+
+    @strawberry.field(description="Where the account is signed in, newest first.", extensions=guarded())
+    async def sessions(self, info: Info) -> list[Session]:
+        """Translate."""
+        viewer = info.context.viewer
+        rows = await info.context.run(service.list_sessions, viewer.user_id)
+        return [Session.of(row, viewer) for row in rows]
+
+
+@strawberry.type
+class SessionMutation:
+    """The mutations of sessions."""
+
+    @strawberry.mutation(
+        description="Exchange the refresh token for new tokens. Without the argument, the cookie's token is used.",
+        extensions=[Refusable()],
+    )
+    async def refresh_token(self, info: Info, refresh_token: str | None = None) -> RefreshResult:
+        """Translate."""
+        context = info.context
+        kept = context.cookies.refresh_token if context.cookies else None
+        token = kept if refresh_token is None else refresh_token
+        signed_in = await context.run(service.refresh, token=token or "", client=context.client)
+        return AuthPayload.of(signed_in, context, in_cookies=refresh_token is None)
+
+    @strawberry.mutation(description="End this session, at once. False if nobody was signed in.")
+    async def logout(self, info: Info) -> bool:
+        """Translate."""
+        context = info.context
+        context.clear_cookies()
+        if isinstance(context.identity, Viewer):
+            session_id = context.identity.session_id
+            return await context.run(service.end_session, session_id=session_id, client=context.client)
+        if context.cookies and context.cookies.refresh_token:
+            token = context.cookies.refresh_token
+            return await context.run(service.end_by_refresh_token, token=token, client=context.client)
+        return False
+
+    @strawberry.mutation(
+        description="End one of the account's sessions, at once. False if it has no such session.",
+        extensions=guarded(),
+    )
+    async def revoke_session(self, info: Info, id: strawberry.ID) -> bool:
+        """Translate."""
+        context = info.context
+        try:
+            session_id = UUID(id)
+        except ValueError:
+            return False
+        return await context.run(
+            service.end_session, session_id=session_id, user_id=context.viewer.user_id, client=context.client
+        )
+
+    @strawberry.mutation(
+        description="End all of the account's sessions but this one, at once. How many there were.",
+        extensions=guarded(),
+    )
+    async def revoke_other_sessions(self, info: Info) -> int:
+        """Translate."""
+        context = info.context
+        return await context.run(service.end_other_sessions, viewer=context.viewer, client=context.client)

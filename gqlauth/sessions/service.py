@@ -1,9 +1,8 @@
-"""The rules of sessions: the one door that signs people in, and what keeps a session alive."""
+"""The rules of sessions: the one door that signs people in, what keeps a session alive, and what ends it."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,61 +11,157 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session as DatabaseSession
 
+from gqlauth import refresh_tokens
 from gqlauth.context import Profile, Refused, Viewer
 from gqlauth.database import emit, new_id
-from gqlauth.errors import Reason
-from gqlauth.events import LoggedIn
+from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
+from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionEnded
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, Session
 from gqlauth.tokens import Claims
 from gqlauth.users.models import User
 
+# How exact `last_used_at` is: each session writes it at most this often.
+TOUCH_SECONDS = 60
+SWEEP_BATCH = 500
+
+
+class InvalidRefreshToken(AuthError):
+    """The refresh token is unknown, used, expired or revoked: which of them is not told."""
+
+    code = AuthErrorCode.INVALID_TOKEN
+    message = "Sign in again."
+    field = "refreshToken"
+
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Both tokens of a session, the access token's life in seconds, and whose they are."""
+    """Both tokens of a session, their lives in seconds, and whose they are."""
 
     access_token: str
     expires_in: int
     refresh_token: str
+    refresh_expires_in: int
     user: User
 
 
 def sign_in(runtime: Runtime, db: DatabaseSession, user: User, client: Client) -> SignedIn:
-    """Begin a session for this user, whatever they have shown to get here. Every way in ends here."""
-    now = runtime.clock()
-    session_id = new_id()
-    refresh_token = new_refresh_token(session_id)
+    """Begin a session for this user, whatever they have shown to get here. Every way in ends here (ASVS 7.2.4)."""
+    now, session_id, key = runtime.clock(), new_id(), refresh_tokens.new_secret()
+    token = refresh_tokens.new(session_id, key)
     session = Session(
         id=session_id,
         user_id=user.id,
-        refresh_hash=hash_refresh_token(refresh_token),
+        refresh_hash=refresh_tokens.digest(token),
+        refresh_key=key,
         created_at=now,
         last_used_at=now,
-        expires_at=now + timedelta(seconds=runtime.settings.refresh_token_seconds),
-        ip_address=client.ip_address,
-        user_agent=(client.user_agent or "")[:MAX_USER_AGENT_LENGTH] or None,
     )
+    _use(runtime, session, client)
     db.add(session)
     emit(db, LoggedIn(user_id=user.id, session_id=session_id, ip_address=client.ip_address))
-    access_token, expires_in = runtime.tokens.issue(user.id, session_id, until=session.expires_at)
-    return SignedIn(access_token, expires_in, refresh_token, user)
+    return _signed_in(runtime, session, user, token)
 
 
-def new_refresh_token(session_id: UUID) -> str:
-    """Return `gqr_<session id>_<256 random bits>`: the prefix lets scanners of leaked secrets find it."""
-    return f"gqr_{session_id.hex}_{secrets.token_urlsafe(32)}"
+def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
+    """Replace a refresh token by the next one and issue an access token (RFC 9700 section 4.14.2; ASVS 10.4.5).
+
+    A token works once. Within the grace its replay gets the very same successor, so that two tabs, a retried request or
+    a lost answer sign nobody out. Any other use of an old token ends the session: somebody else has it.
+    Raises `InvalidRefreshToken`.
+    """
+    session_id = refresh_tokens.read(token)
+    try:
+        with runtime.database.transaction() as db:
+            session = db.get(Session, session_id, with_for_update=True) if session_id else None
+            user = db.get(User, session.user_id) if session else None
+            if session is None or user is None or not _is_alive(session, user, runtime.clock()):
+                raise InvalidRefreshToken
+            successor = _rotate(runtime, db, session, token, client)
+            _use(runtime, session, client)
+            emit(db, Refreshed(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
+            return _signed_in(runtime, session, user, successor)
+    except InvalidRefreshToken:
+        runtime.events.publish(RefreshRefused(session_id=session_id, ip_address=client.ip_address))
+        raise
 
 
-def hash_refresh_token(token: str) -> bytes:
-    """Return what is stored of a refresh token. It is random enough for a plain SHA-256 (ASVS 11.5.1)."""
-    return hashlib.sha256(token.encode()).digest()
+def lock_living(runtime: Runtime, db: DatabaseSession, session_id: UUID) -> Session:
+    """Return a session, locked. Raise `Unauthenticated` if it has ended since the request began."""
+    session = db.get(Session, session_id, with_for_update=True)
+    if session is None or session.ended_at is not None or session.expires_at <= runtime.clock():
+        raise Unauthenticated(Reason.SESSION_REVOKED)
+    return session
 
 
-def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID) -> int:
-    """End every session of a user and return how many were alive (ASVS 7.4.2)."""
-    alive = sa.update(Session).where(Session.user_id == user_id, Session.ended_at.is_(None))
-    return db.execute(alive.values(ended_at=runtime.clock())).rowcount  # type: ignore[attr-defined, no-any-return]
+def replace_tokens(runtime: Runtime, session: Session, user: User) -> SignedIn:
+    """Give a session new tokens and forget the old ones: using one of those is refused, but not held against it."""
+    session.refresh_key = refresh_tokens.new_secret()
+    session.refresh_salt = session.previous_refresh_hash = session.refreshed_at = None
+    token = refresh_tokens.new(session.id, session.refresh_key)
+    session.refresh_hash = refresh_tokens.digest(token)
+    return _signed_in(runtime, session, user, token)
+
+
+def list_sessions(runtime: Runtime, user_id: UUID) -> Sequence[Session]:
+    """Return a user's living sessions, newest first (ASVS 7.5.2)."""
+    alive = (Session.user_id == user_id, Session.ended_at.is_(None), Session.expires_at > runtime.clock())
+    with runtime.database.read() as db:
+        return db.scalars(sa.select(Session).where(*alive).order_by(Session.created_at.desc(), Session.id.desc())).all()
+
+
+def end_session(runtime: Runtime, *, session_id: UUID, user_id: UUID | None = None, client: Client) -> bool:
+    """End one session; tell whether it was alive. With `user_id`, somebody else's is the same as an unknown one."""
+    mine = Session.user_id == user_id if user_id else sa.true()
+    with runtime.database.transaction() as db:
+        return _end(runtime, db, client, Session.id == session_id, mine) == 1
+
+
+def end_other_sessions(runtime: Runtime, *, viewer: Viewer, client: Client) -> int:
+    """End all sessions of the viewer but this one; return how many were alive."""
+    with runtime.database.transaction() as db:
+        return end_all(runtime, db, viewer.user_id, but=viewer.session_id, client=client)
+
+
+def end_every_session(runtime: Runtime, user_id: UUID) -> int:
+    """End all sessions of a user, for an operator; return how many were alive."""
+    with runtime.database.transaction() as db:
+        return end_all(runtime, db, user_id, client=Client())
+
+
+def end_by_refresh_token(runtime: Runtime, *, token: str, client: Client) -> bool:
+    """End the session whose current refresh token this is; tell whether it was alive."""
+    with runtime.database.transaction() as db:
+        return _end(runtime, db, client, Session.refresh_hash == refresh_tokens.digest(token)) == 1
+
+
+def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID, *, but: UUID | None = None, client: Client) -> int:
+    """End every session of a user, `but` one if it is named; return how many were alive (ASVS 7.4.2, 7.4.3)."""
+    # Two that end many sessions of one user at once would lock each other out; this makes one of them wait.
+    db.execute(sa.select(User.id).where(User.id == user_id).with_for_update())
+    others = Session.id != but if but else sa.true()
+    return _end(runtime, db, client, Session.user_id == user_id, others)
+
+
+def touch(runtime: Runtime, session_id: UUID) -> None:
+    """Note that a session is in use."""
+    now = runtime.clock()
+    stale = Session.last_used_at <= now - timedelta(seconds=TOUCH_SECONDS)
+    with runtime.database.transaction() as db:
+        db.execute(sa.update(Session).where(Session.id == session_id, stale).values(last_used_at=now))
+
+
+def sweep(runtime: Runtime) -> int:
+    """Delete one batch of sessions that no token can reach any more; return how many.
+
+    An ended session is kept while its access tokens would live, so that they are refused for the right reason.
+    """
+    now = runtime.clock()
+    unreachable = now - timedelta(seconds=runtime.settings.access_token_seconds)
+    gone = sa.or_(Session.expires_at <= now, Session.ended_at <= unreachable)
+    batch = sa.select(Session.id).where(gone).limit(SWEEP_BATCH).with_for_update(skip_locked=True)
+    with runtime.database.transaction() as db:
+        return len(db.execute(sa.delete(Session).where(Session.id.in_(batch)).returning(Session.id)).all())
 
 
 VIEWER_KEY = Session.__table__.c.id
@@ -74,6 +169,7 @@ VIEWER_COLUMNS = sa.select(
     Session.user_id,
     Session.ended_at,
     Session.expires_at,
+    Session.last_used_at,
     User.disabled_at,
     User.email,
     User.name,
@@ -86,10 +182,64 @@ def judge(row: tuple[Any, ...] | None, claims: Claims, now: datetime) -> Viewer 
     """Decide about the row of `VIEWER_COLUMNS` for a genuine token: does its session still count (ASVS 7.4.1)?"""
     if row is None:
         return Refused(Reason.SESSION_REVOKED, claims.user_id, claims.session_id)
-    user_id, ended_at, expires_at, disabled_at, email, name, verified_at, created_at = row
+    user_id, ended_at, expires_at, last_used_at, disabled_at, email, name, verified_at, created_at = row
     if disabled_at is not None:
         return Refused(Reason.ACCOUNT_DISABLED, claims.user_id, claims.session_id)
     if ended_at is not None or expires_at <= now or user_id != claims.user_id:
         return Refused(Reason.SESSION_REVOKED, claims.user_id, claims.session_id)
     profile = Profile(email, name, verified_at is not None, created_at)
-    return Viewer(user_id, claims.session_id, profile)
+    return Viewer(user_id, claims.session_id, profile, last_used_at)
+
+
+def _rotate(runtime: Runtime, db: DatabaseSession, session: Session, token: str, client: Client) -> str:
+    """Return the token's successor, or raise `InvalidRefreshToken`; an old token ends the session."""
+    now, presented = runtime.clock(), refresh_tokens.digest(token)
+    if presented == session.refresh_hash:
+        session.refresh_salt = refresh_tokens.new_secret()
+        successor = refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
+        session.previous_refresh_hash, session.refresh_hash = presented, refresh_tokens.digest(successor)
+        session.refreshed_at = now
+        return successor
+    if presented == session.previous_refresh_hash and session.refresh_salt and _in_grace(runtime, session, now):
+        return refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
+    if refresh_tokens.is_genuine(token, session.refresh_key):
+        emit(db, RefreshReused(user_id=session.user_id, session_id=session.id, ip_address=client.ip_address))
+        _end(runtime, db, client, Session.id == session.id)
+    raise InvalidRefreshToken
+
+
+def _in_grace(runtime: Runtime, session: Session, now: datetime) -> bool:
+    grace = timedelta(seconds=runtime.settings.refresh_grace_seconds)
+    return session.refreshed_at is not None and now - session.refreshed_at < grace
+
+
+def _use(runtime: Runtime, session: Session, client: Client) -> None:
+    """Note when and from where a session is used; let its life slide up to the limit (ASVS 7.3.1, 7.3.2)."""
+    now, settings = runtime.clock(), runtime.settings
+    sliding = now + timedelta(seconds=settings.refresh_token_seconds)
+    session.expires_at = min(sliding, session.created_at + timedelta(seconds=settings.session_seconds))
+    session.last_used_at = now
+    session.ip_address = client.ip_address
+    # It is shown to people, also in terminals; what cannot be printed has no business there.
+    printable = "".join(filter(str.isprintable, client.user_agent or ""))
+    session.user_agent = printable[:MAX_USER_AGENT_LENGTH] or None
+
+
+def _is_alive(session: Session, user: User, now: datetime) -> bool:
+    return session.ended_at is None and session.expires_at > now and user.disabled_at is None
+
+
+def _end(runtime: Runtime, db: DatabaseSession, client: Client, *which: sa.ColumnElement[bool]) -> int:
+    """End the living sessions among these and return how many they were."""
+    now = runtime.clock()
+    alive = (Session.ended_at.is_(None), Session.expires_at > now)
+    statement = sa.update(Session).where(*which, *alive).values(ended_at=now).returning(Session.id, Session.user_id)
+    ended = db.execute(statement, execution_options={"synchronize_session": False}).all()
+    emit(db, *(SessionEnded(user_id=user, session_id=id, ip_address=client.ip_address) for id, user in ended))
+    return len(ended)
+
+
+def _signed_in(runtime: Runtime, session: Session, user: User, token: str) -> SignedIn:
+    access_token, seconds = runtime.tokens.issue(user.id, session.id, until=session.expires_at)
+    left = int((session.expires_at - runtime.clock()).total_seconds())
+    return SignedIn(access_token, seconds, token, left, user)

@@ -28,6 +28,10 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("refresh_hash", sa.LargeBinary(32), nullable=False),
+        sa.Column("refresh_key", sa.LargeBinary(32), nullable=False),
+        sa.Column("refresh_salt", sa.LargeBinary(32)),
+        sa.Column("previous_refresh_hash", sa.LargeBinary(32)),
+        sa.Column("refreshed_at", UTCDateTime()),
         sa.Column("created_at", UTCDateTime(), nullable=False),
         sa.Column("last_used_at", UTCDateTime(), nullable=False),
         sa.Column("expires_at", UTCDateTime(), nullable=False),
@@ -39,6 +43,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_user_id", "sessions", ["user_id"])
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
+    op.create_index(
+        "ix_sessions_ended_at",
+        "sessions",
+        ["ended_at"],
+        sqlite_where=sa.text("ended_at IS NOT NULL"),
+        postgresql_where=sa.text("ended_at IS NOT NULL"),
+    )
     op.create_table(
         "signing_keys",
         sa.Column("kid", sa.String(43), nullable=False),

@@ -1,0 +1,173 @@
+"""Cookie mode: tokens out of reach of scripts, and no other site that acts with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from httpx2 import Response
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from gqlauth import Auth, Settings
+from gqlauth.app import create_schema
+from tests.support import CHANGE_PASSWORD, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, SIGNUP, Clock, GraphQLClient
+
+ORIGIN = "https://app.example.com"
+SAME_ORIGIN = {"origin": ORIGIN}
+ASKING = {"input": {"email": "ada@example.com", "password": PASSWORD, "useCookies": True}}
+MISSING = {"code": "UNAUTHENTICATED", "reason": "TOKEN_MISSING"}
+NOT_ALLOWED = {"code": "UNAUTHENTICATED", "reason": "ORIGIN_NOT_ALLOWED"}
+
+Open = Callable[..., TestClient]
+
+
+@pytest.fixture
+def browser(settings: Settings, clock: Clock) -> Iterator[Open]:
+    """Opens a browser's connection to a server: it keeps cookies as a browser would."""
+    opened: list[TestClient] = []
+
+    def open(url: str = ORIGIN, **changes: Any) -> TestClient:
+        auth = Auth(msgspec.structs.replace(settings, **changes), clock=clock)
+        http = TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan), base_url=url)
+        opened.append(http.__enter__())
+        return http
+
+    yield open
+    for http in opened:
+        http.__exit__(None, None, None)
+
+
+def send(
+    http: TestClient, document: str, variables: dict[str, Any] | None = None, headers: dict[str, str] = SAME_ORIGIN
+) -> Response:
+    response: Response = http.post("/graphql", json={"query": document, "variables": variables}, headers=headers)
+    return response
+
+
+def refusal(response: Response) -> dict[str, Any]:
+    extensions: dict[str, Any] = response.json()["errors"][0]["extensions"]
+    return extensions
+
+
+def test_a_sign_in_that_asks_for_cookies_gets_its_tokens_in_host_cookies(browser: Open) -> None:
+    response = send(browser(), SIGNUP, ASKING)
+    assert response.json()["data"]["signup"]["refreshToken"] is None
+    cookies = response.headers.get_list("set-cookie")
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-gqlauth-access", "__Host-gqlauth-refresh"]
+    for cookie in cookies:
+        assert cookie.partition(";")[2] == " HttpOnly; Max-Age=2592000; Path=/; SameSite=lax; Secure"
+
+
+def test_the_setting_puts_every_sign_in_into_cookies(browser: Open) -> None:
+    plain = {"input": {"email": "ada@example.com", "password": PASSWORD}}
+    response = send(browser(cookies=True), SIGNUP, plain)
+    assert response.json()["data"]["signup"]["refreshToken"] is None
+    assert len(response.headers.get_list("set-cookie")) == 2
+
+
+def test_without_being_asked_for_there_are_no_cookies(client: GraphQLClient) -> None:
+    client.signup()
+    assert not client.http.cookies
+
+
+def test_plain_names_only_on_localhost_and_never_in_production(browser: Open) -> None:
+    names = [
+        [cookie.partition("=")[0] for cookie in send(http, document, ASKING).headers.get_list("set-cookie")]
+        for http, document in [
+            (browser("http://localhost:8000"), SIGNUP),
+            (browser("http://intranet:8000"), LOGIN),
+            (browser("http://localhost:8000", environment="production", bcrypt_cost=10, **KEY), LOGIN),
+        ]
+    ]
+    prefixed = ["__Host-gqlauth-access", "__Host-gqlauth-refresh"]
+    assert names == [["gqlauth-access", "gqlauth-refresh"], prefixed, prefixed]
+
+
+KEY = {"algorithm": "HS256", "secret_key": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}
+
+
+def test_the_whole_life_of_a_browser(browser: Open, clock: Clock) -> None:
+    http = browser()
+    send(http, SIGNUP, ASKING)
+    assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
+    clock.advance(901)
+    assert refusal(send(http, ME))["reason"] == "TOKEN_EXPIRED"
+    refreshed = send(http, REFRESH).json()["data"]["refreshToken"]
+    assert (refreshed["__typename"], refreshed["refreshToken"]) == ("AuthPayload", None)
+    assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
+    change = {"input": {"currentPassword": PASSWORD, "newPassword": "another horse battery"}}
+    assert send(http, CHANGE_PASSWORD, change).json()["data"]["changePassword"]["refreshToken"] is None
+    assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
+    clock.advance(901)
+    response = send(http, LOGOUT)
+    assert response.json() == {"data": {"logout": True}}, "an expired access token does not keep anybody signed in"
+    assert [cookie.partition("; ")[0] for cookie in response.headers.get_list("set-cookie")] == [
+        '__Host-gqlauth-access=""',
+        '__Host-gqlauth-refresh=""',
+    ]
+    assert refusal(send(http, ME)) == MISSING
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": ORIGIN + ".evil.example"},
+        {"origin": "https://app.example.com:8443"},
+        {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "none"},
+    ],
+)
+def test_cookies_do_not_count_for_another_site(browser: Open, headers: dict[str, str]) -> None:
+    """ASVS 3.5.1."""
+    http = browser()
+    send(http, SIGNUP, ASKING)
+    assert refusal(send(http, ME, headers=headers)) == NOT_ALLOWED
+    assert send(http, LOGOUT, headers=headers).json() == {"data": {"logout": False}}
+    assert send(http, REFRESH, headers=headers).json()["data"]["refreshToken"]["code"] == "INVALID_TOKEN"
+    assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"origin": ORIGIN}, {"sec-fetch-site": "same-origin"}, {"origin": "https://partner.example"}]
+)
+def test_cookies_count_for_pages_of_ours_and_of_configured_origins(browser: Open, headers: dict[str, str]) -> None:
+    http = browser(cors_origins=("https://partner.example",))
+    send(http, SIGNUP, ASKING)
+    assert send(http, ME, headers=headers).json()["data"]["me"]["email"] == "ada@example.com"
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_form_of_another_site_is_not_even_read(browser: Open, content_type: str) -> None:
+    """ASVS 3.5.2; strawberry PR 3645: mutations by multipart form from another site."""
+    http = browser()
+    send(http, SIGNUP, ASKING)
+    response = http.post("/graphql", content='{"query":"mutation { logout }"}', headers={"content-type": content_type})
+    assert response.status_code == 415
+    assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
+
+
+def test_a_bearer_token_counts_alone(browser: Open) -> None:
+    http = browser()
+    send(http, SIGNUP, ASKING)
+    eve = {"input": {"email": "eve@example.com", "password": PASSWORD}}
+    token = send(http, SIGNUP, eve).json()["data"]["signup"]["accessToken"]
+    bearer = {"authorization": f"Bearer {token}"} | SAME_ORIGIN
+    assert send(http, ME, headers=bearer).json()["data"]["me"]["email"] == "eve@example.com"
+    broken = {"authorization": "Bearer nonsense"} | SAME_ORIGIN
+    assert refusal(send(http, ME, headers=broken))["reason"] == "TOKEN_INVALID"
+    assert send(http, REFRESH, headers=broken).json()["data"]["refreshToken"]["code"] == "INVALID_TOKEN"
+
+
+def test_a_host_cookie_under_its_plain_name_does_not_count(browser: Open) -> None:
+    """A page on a sister domain can set plain cookies for us, but none that is called __Host-."""
+    http = browser()
+    token = send(http, SIGNUP, {"input": ASKING["input"] | {"useCookies": False}}).json()["data"]["signup"]
+    headers = SAME_ORIGIN | {"cookie": f"gqlauth-access={token['accessToken']}"}
+    assert refusal(send(http, ME, headers=headers)) == MISSING

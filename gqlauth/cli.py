@@ -61,7 +61,7 @@ def schema() -> None:
 def show_settings() -> None:
     """Print every setting with its value and meaning."""
     for row in settings.describe(Settings.from_environ()):
-        click.echo(f"{row.variable}={_shown(row.value)}\n    {row.description}")
+        click.echo(f"{row.variable}={settings.show(row.value)}\n    {row.description}")
 
 
 @cli.command()
@@ -226,14 +226,6 @@ def _find_user(runtime: Runtime, email: str) -> User:
     with runtime.database.read() as db:
         user = find_by_email(db, email)
     return user or _fail("there is no such account")
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return "" if value is None else str(value)
 
 
 def _fail(message: str) -> NoReturn:

@@ -57,9 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     public_url: Annotated[
         str, Meta(pattern="^https?://[^/]+$", description="Where people reach the server: scheme and host, no path.")
     ] = "http://127.0.0.1:8000"
-    issuer: Annotated[str | None, Meta(min_length=1, description="`iss` of access tokens. Unset: the public URL.")] = (
-        None
-    )
+    issuer: Annotated[str | None, Meta(description="`iss` of access tokens. Unset: the public URL.")] = None
     audience: Annotated[str, Meta(min_length=1, description="`aud` of access tokens.")] = "gqlauth"
     access_token_seconds: Annotated[int, Meta(gt=0, le=3600, description="Life of an access token, seconds.")] = 900
     refresh_token_seconds: Annotated[
@@ -205,6 +203,15 @@ def describe(settings: Settings) -> list[Setting]:
             value = "(set)"
         rows.append(Setting(PREFIX + field.name.upper(), field.default, meta.description, value))
     return rows
+
+
+def show(value: object) -> str:
+    """Return a value as it is written in a variable; nothing for one that is unset."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)
 
 
 def _decode(text: str, hint: Any) -> Any:

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gqlauth import migrations, tokens
 from gqlauth.clock import Clock, utc_now
@@ -59,7 +60,7 @@ class Auth:
         view = GraphQLView(
             schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page.show if page else None
         )
-        middleware = [Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
+        middleware = [*self._proxies(), Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
         return [
             Route(path, view, middleware=middleware),
             Route("/.well-known/jwks.json", self._jwks),
@@ -161,6 +162,12 @@ class Auth:
             logger.exception("the use of a session could not be noted")
         finally:
             del self._touching[session_id]
+
+    def _proxies(self) -> list[Middleware]:
+        """Believe X-Forwarded-For and -Proto of configured proxies only (ASVS 4.1.3)."""
+        if not self.settings.trusted_proxies:
+            return []
+        return [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(self.settings.trusted_proxies))]
 
     def _cors(self) -> list[Middleware]:
         if not self.settings.cors_origins:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -146,11 +147,12 @@ class Context:
             raise identity.error
         raise Unauthenticated(Reason.TOKEN_MISSING if identity is None else identity.reason)
 
-    @property
+    @cached_property
     def client(self) -> Client:
-        """Where the request comes from."""
+        """Where the request comes from. One value for the whole request: it counts what the request tries."""
         peer = self.request.client
-        return Client(peer.host if peer else None, self.request.headers.get("user-agent"))
+        device = self.cookies.device if self.cookies else None
+        return Client(peer.host if peer else None, self.request.headers.get("user-agent"), device)
 
     @property
     def response(self) -> Response:
@@ -159,13 +161,17 @@ class Context:
             self._response = Response()
         return self._response
 
-    def set_cookies(self, *, access: str, refresh: str, seconds: int) -> None:
-        """Let the browser keep both tokens for `seconds`."""
-        settings = self.runtime.settings
-        cookies.write(self.request, self.response, settings, access=access, refresh=refresh, seconds=seconds)
+    @property
+    def has_cookie_session(self) -> bool:
+        """Whether the tokens of this session are kept in cookies."""
+        return self.cookies is not None and self.cookies.access_token is not None
+
+    def set_cookies(self, kept: Cookies, seconds: int) -> None:
+        """Let the browser keep the tokens for `seconds`, and for longer that somebody signed in on it."""
+        cookies.write(self.request, self.response, self.runtime.settings, kept, seconds)
 
     def clear_cookies(self) -> None:
-        """Let the browser forget both tokens, if it has brought any."""
+        """Let the browser forget both tokens, if it has brought any; the device stays known."""
         if self.cookies is not None:
             cookies.clear(self.request, self.response, self.runtime.settings)
 

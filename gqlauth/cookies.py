@@ -15,7 +15,8 @@ from starlette.responses import Response
 from gqlauth.settings import Settings
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-ACCESS, REFRESH = "gqlauth-access", "gqlauth-refresh"
+ACCESS, REFRESH, DEVICE = "gqlauth-access", "gqlauth-refresh", "gqlauth-device"
+DEVICE_SECONDS = 365 * 86_400
 
 
 class OriginNotAllowed(Exception):
@@ -24,37 +25,40 @@ class OriginNotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cookies:
-    """The tokens that a browser keeps for us."""
+    """What a browser keeps for us: the tokens of a session, and that somebody signed in on this device before."""
 
     access_token: str | None
     refresh_token: str | None
+    device: str | None
 
 
 def read(request: HTTPConnection, settings: Settings) -> Cookies | None:
-    """Return the tokens in the request's cookies, or None if there are none. Raise `OriginNotAllowed`."""
+    """Return what is ours of the request's cookies, or None if nothing is. Raise `OriginNotAllowed`."""
     prefix = _prefix(request, settings)
     cookies = request.cookies
-    found = Cookies(cookies.get(prefix + ACCESS), cookies.get(prefix + REFRESH))
-    if found.access_token is None and found.refresh_token is None:
+    found = Cookies(cookies.get(prefix + ACCESS), cookies.get(prefix + REFRESH), cookies.get(prefix + DEVICE))
+    if found == Cookies(None, None, None):
         return None
     if not _is_ours(request, settings):
         raise OriginNotAllowed
     return found
 
 
-def write(
-    request: HTTPConnection, response: Response, settings: Settings, *, access: str, refresh: str, seconds: int
-) -> None:
-    """Let the browser keep both tokens for `seconds`.
+def write(request: HTTPConnection, response: Response, settings: Settings, kept: Cookies, seconds: int) -> None:
+    """Let the browser keep the tokens for `seconds`.
 
     The access token's cookie outlives the token, so that a client is told TOKEN_EXPIRED and knows to refresh.
     """
-    for name, value in ((ACCESS, access), (REFRESH, refresh)):
-        _set(request, response, settings, name, value, seconds)
+    for name, value, life in (
+        (ACCESS, kept.access_token, seconds),
+        (REFRESH, kept.refresh_token, seconds),
+        (DEVICE, kept.device, DEVICE_SECONDS),
+    ):
+        _set(request, response, settings, name, value or "", life)
 
 
 def clear(request: HTTPConnection, response: Response, settings: Settings) -> None:
-    """Let the browser forget both tokens."""
+    """Let the browser forget the tokens."""
     for name in (ACCESS, REFRESH):
         _set(request, response, settings, name, "", 0)
 

@@ -29,6 +29,7 @@ class AuthErrorCode(StrEnum):
     WEAK_PASSWORD = "WEAK_PASSWORD"  # noqa: S105 -- a code, not a password
     INVALID_INPUT = "INVALID_INPUT"
     INVALID_TOKEN = "INVALID_TOKEN"  # noqa: S105 -- a code, not a token
+    RATE_LIMITED = "RATE_LIMITED"
 
 
 class AuthError(Exception):

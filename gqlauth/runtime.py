@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gqlauth.clock import Clock, utc_now
 from gqlauth.database import Database
 from gqlauth.events import Events
 from gqlauth.logs import log_event
 from gqlauth.passwords import Passwords
+from gqlauth.ratelimit import Attempts, Limiter
 from gqlauth.settings import Settings
 from gqlauth.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Settings, clock, database, tokens, passwords and events. The first argument of every service."""
+    """Settings, clock, database, tokens, passwords, limits and events. The first argument of every service."""
 
     settings: Settings
     clock: Clock
@@ -23,14 +24,20 @@ class Runtime:
     database: Database
     tokens: AccessTokens
     passwords: Passwords
+    limiter: Limiter
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where a request comes from, as far as it can be known."""
+    """Where a request comes from, as far as it can be known, and how many secrets it may still try.
+
+    `device` is what an earlier sign-in left with the browser.
+    """
 
     ip_address: str | None = None
     user_agent: str | None = None
+    device: str | None = None
+    attempts: Attempts = field(default_factory=Attempts)
 
 
 def create_runtime(settings: Settings, clock: Clock = utc_now) -> Runtime:
@@ -49,4 +56,5 @@ def create_runtime(settings: Settings, clock: Clock = utc_now) -> Runtime:
             clock=clock,
         ),
         passwords=Passwords(cost=settings.bcrypt_cost, min_length=settings.password_min_length),
+        limiter=Limiter(enabled=settings.rate_limits, redis_url=settings.redis_url, clock=clock),
     )

@@ -74,6 +74,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = False
     bcrypt_cost: Annotated[int, Meta(ge=4, le=16, description="Cost of a password hash; below 10 only in `test`.")] = 12
     password_min_length: Annotated[int, Meta(ge=8, le=64, description="Shortest password, characters.")] = 8
+    rate_limits: Annotated[bool, Meta(description="Limit how often secrets are tried.")] = True
+    redis_url: Annotated[
+        str | None,
+        Meta(description="Redis that counts attempts for all processes. Unset: each counts its own.", extra=SECRET),
+    ] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="Addresses or networks whose X-Forwarded-For and -Proto count, comma-separated."),
+    ] = ()
     stateless: Annotated[bool, Meta(description="Trust a token until it expires, without looking at its session.")] = (
         False
     )

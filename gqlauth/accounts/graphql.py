@@ -138,7 +138,7 @@ class AccountMutation:
             new=input.new_password,
             client=context.client,
         )
-        return AuthPayload.of(signed_in, context, in_cookies=context.cookies is not None)
+        return AuthPayload.of(signed_in, context, in_cookies=context.has_cookie_session)
 
     @strawberry.mutation(
         description="Delete the account with all that belongs to it, and end its sessions, at once.",

@@ -23,10 +23,11 @@ from gqlauth.events import (
     UserDisabled,
     UserEnabled,
 )
+from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
 from gqlauth.runtime import Client, Runtime
-from gqlauth.sessions.service import SignedIn, end_all, lock_living, replace_tokens, sign_in
-from gqlauth.users.models import User
-from gqlauth.users.service import check_email, check_name, find_by_email
+from gqlauth.sessions.service import SignedIn, end_all, lock_living, replace_tokens, sign_in, was_here
+from gqlauth.users.models import MAX_EMAIL_LENGTH, User
+from gqlauth.users.service import check_email, check_name, email_key, find_by_email, is_device_of
 
 
 class EmailTaken(AuthError):
@@ -47,9 +48,11 @@ class InvalidCredentials(AuthError):
 def signup(runtime: Runtime, *, email: str, password: str, name: str, client: Client) -> SignedIn:
     """Make an account and sign it in.
 
-    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword` or `EmailTaken`.
+    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword`, `EmailTaken` or `RateLimited`.
     """
     try:
+        client.attempts.reserve()
+        runtime.limiter.reserve(SIGNUP, network(client.ip_address))
         prepared = prepare_user(runtime, email=email, password=password, name=name)
         with runtime.database.transaction() as db:
             user = add_user(db, prepared, client)
@@ -60,9 +63,15 @@ def signup(runtime: Runtime, *, email: str, password: str, name: str, client: Cl
 
 
 def login(runtime: Runtime, *, email: str, password: str, client: Client) -> SignedIn:
-    """Sign an account in. Raises `InvalidCredentials`, after the same time for whatever reason."""
+    """Sign an account in. Raises `InvalidCredentials`, after the same time for whatever reason, or `RateLimited`."""
     with runtime.database.read() as db:
         user = find_by_email(db, email)
+        known = _known_by(db, user, client)
+    try:
+        _reserve_guess(runtime, email, known, client)
+    except RateLimited:
+        _refuse_login(runtime, user, client, "RATE_LIMITED")
+        raise
     # No connection is held while hashing.
     matches = runtime.passwords.verify(password, user.password_hash if user else None)
     if user is None or not matches:
@@ -73,6 +82,7 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
         current = db.get(User, user.id, with_for_update=True)
         if current is not None and current.password_hash == stored and current.disabled_at is None:
             current.password_hash = rehashed
+            runtime.limiter.forget(KNOWN, *known)
             return sign_in(runtime, db, current, client)
     if current is None or current.disabled_at is not None:
         raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
@@ -199,8 +209,11 @@ def enable_user(runtime: Runtime, email: str) -> bool:
 
 def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> User:
     """Return the viewer's account if the password is theirs. Raise `InvalidCredentials`."""
+    client.attempts.reserve()
+    runtime.limiter.reserve(OWNER, str(viewer.user_id))
     user = get_user(runtime, viewer.user_id)
     if user is not None and runtime.passwords.verify(password, user.password_hash):
+        runtime.limiter.forget(OWNER, str(viewer.user_id))
         return user
     runtime.events.publish(
         PasswordRefused(user_id=viewer.user_id, session_id=viewer.session_id, ip_address=client.ip_address)
@@ -214,6 +227,28 @@ def _lock_verified(db: Session, verified: User, *, field: str) -> User:
     if user is None or user.password_hash != verified.password_hash:
         raise InvalidCredentials("The password has just been changed.", field=field)
     return user
+
+
+def _known_by(db: Session, user: User | None, client: Client) -> tuple[str, ...]:
+    """Return by what the client is known to the account: a device or an address that signed in before; or nothing."""
+    # Asked for unknown accounts too, so that they take as long.
+    here = was_here(db, user.id if user else UUID(int=0), client.ip_address)
+    if user is not None and is_device_of(user, client.device):
+        return (str(user.id), "device", client.device or "")
+    return (str(user.id), "address", client.ip_address or "") if user is not None and here else ()
+
+
+def _reserve_guess(runtime: Runtime, email: str, known: tuple[str, ...], client: Client) -> None:
+    """Count one guess, before it is looked at. Raise `RateLimited`.
+
+    Who is known to the account is counted apart, so that its owner gets in while others are hammering (ASVS 6.1.1).
+    """
+    client.attempts.reserve()
+    if known:
+        runtime.limiter.reserve(KNOWN, *known)
+        return
+    runtime.limiter.reserve(ADDRESS, network(client.ip_address))
+    runtime.limiter.reserve(ACCOUNT, email_key(email) or email[:MAX_EMAIL_LENGTH])
 
 
 def _refuse_login(runtime: Runtime, user: User | None, client: Client, reason: str) -> InvalidCredentials:

@@ -9,10 +9,12 @@ from uuid import UUID
 import strawberry
 
 from gqlauth.context import Context, Viewer
+from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
 from gqlauth.permissions import guarded
 from gqlauth.sessions import models, service
 from gqlauth.users.graphql import User
+from gqlauth.users.service import device_token
 
 Info = strawberry.Info[Context, None]
 
@@ -33,11 +35,9 @@ class AuthPayload:
     def of(cls, signed_in: service.SignedIn, context: Context, *, in_cookies: bool) -> Self:
         """Translate the service's answer. With `in_cookies` the browser keeps the tokens, out of reach of scripts."""
         if in_cookies:
-            context.set_cookies(
-                access=signed_in.access_token,
-                refresh=signed_in.refresh_token,
-                seconds=signed_in.refresh_expires_in,
-            )
+            device = device_token(signed_in.user)
+            kept = Cookies(signed_in.access_token, signed_in.refresh_token, device)
+            context.set_cookies(kept, signed_in.refresh_expires_in)
         return cls(
             access_token=signed_in.access_token,
             token_type="Bearer",  # noqa: S106 -- the type's name (RFC 6750), not a secret

@@ -35,13 +35,3 @@ class Session(Base):
     ended_at: Mapped[datetime | None]
     ip_address: Mapped[str | None] = mapped_column(sa.String(45))
     user_agent: Mapped[str | None] = mapped_column(sa.String(MAX_USER_AGENT_LENGTH))
-
-    __table_args__ = (
-        # For the sweeper: the few that have ended, among the many that have not.
-        sa.Index(
-            "ix_sessions_ended_at",
-            "ended_at",
-            sqlite_where=sa.text("ended_at IS NOT NULL"),
-            postgresql_where=sa.text("ended_at IS NOT NULL"),
-        ),
-    )

@@ -16,6 +16,7 @@ from gqlauth.context import Profile, Refused, Viewer
 from gqlauth.database import emit, new_id
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
 from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionEnded
+from gqlauth.ratelimit import REFRESH
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, Session
 from gqlauth.tokens import Claims
@@ -68,9 +69,10 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
 
     A token works once. Within the grace its replay gets the very same successor, so that two tabs, a retried request or
     a lost answer sign nobody out. Any other use of an old token ends the session: somebody else has it.
-    Raises `InvalidRefreshToken`.
+    Raises `InvalidRefreshToken` or `RateLimited`.
     """
     session_id = refresh_tokens.read(token)
+    runtime.limiter.reserve(REFRESH, str(session_id))
     try:
         with runtime.database.transaction() as db:
             session = db.get(Session, session_id, with_for_update=True) if session_id else None
@@ -143,6 +145,12 @@ def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID, *, but: UUID |
     return _end(runtime, db, client, Session.user_id == user_id, others)
 
 
+def was_here(db: DatabaseSession, user_id: UUID, ip_address: str | None) -> bool:
+    """Tell whether this account was signed in from this address lately."""
+    here = (Session.user_id == user_id, Session.ip_address == ip_address)
+    return db.scalar(sa.select(Session.id).where(*here).limit(1)) is not None
+
+
 def touch(runtime: Runtime, session_id: UUID) -> None:
     """Note that a session is in use."""
     now = runtime.clock()
@@ -152,14 +160,12 @@ def touch(runtime: Runtime, session_id: UUID) -> None:
 
 
 def sweep(runtime: Runtime) -> int:
-    """Delete one batch of sessions that no token can reach any more; return how many.
+    """Delete one batch of expired sessions; return how many.
 
-    An ended session is kept while its access tokens would live, so that they are refused for the right reason.
+    An ended session is kept until it would have expired: `was_here` knows the owner's address by it.
     """
-    now = runtime.clock()
-    unreachable = now - timedelta(seconds=runtime.settings.access_token_seconds)
-    gone = sa.or_(Session.expires_at <= now, Session.ended_at <= unreachable)
-    batch = sa.select(Session.id).where(gone).limit(SWEEP_BATCH).with_for_update(skip_locked=True)
+    expired = Session.expires_at <= runtime.clock()
+    batch = sa.select(Session.id).where(expired).limit(SWEEP_BATCH).with_for_update(skip_locked=True)
     with runtime.database.transaction() as db:
         return len(db.execute(sa.delete(Session).where(Session.id.in_(batch)).returning(Session.id)).all())
 

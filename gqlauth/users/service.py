@@ -52,7 +52,7 @@ def check_name(name: str) -> str:
 
 
 def email_key(email: str) -> str | None:
-    """Return the key that `check_email` would, for an address that need not be acceptable any more; None if it is none."""
+    """Return an address's key like `check_email`, or None where there can be no account with it."""
     try:
         return check_email(email, allow_test_domain=True)
     except InvalidEmail:

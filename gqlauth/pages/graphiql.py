@@ -106,7 +106,7 @@ class GraphiQL:
     def _route(self, name: str, file: Path, cache_control: str) -> BaseRoute:
         headers = SAFE | {"cache-control": cache_control}
 
-        async def serve(request: Request) -> Response:
+        def serve(request: Request) -> Response:
             if not file.is_file():
                 text = f"{name} is not in the folder that GQLAUTH_GRAPHIQL_ASSETS names."
                 return PlainTextResponse(text, 404, headers=SAFE)

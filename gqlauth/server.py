@@ -21,6 +21,7 @@ from gqlauth.settings import Settings
 
 logger = logging.getLogger("gqlauth")
 
+BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 20
 SHUTDOWN_SECONDS = 10
 
@@ -72,6 +73,7 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
         proxy_headers=False,
         ws="none",
         lifespan="on",
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
@@ -93,6 +95,8 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+    # From here on clients wait in the queue until a worker is ready, so that the printed address is never refused.
+    listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
 

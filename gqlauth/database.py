@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,7 +127,9 @@ def _create_file(dialect: sa.Dialect, record: Any, arguments: Sequence[Any], opt
     """Make a new database file readable by its owner alone: it holds the signing key. WAL files inherit the mode."""
     path = Path(arguments[0])
     if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # What stands in the way is for SQLite to say.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _configure_sqlite(connection: Any, record: Any) -> None:

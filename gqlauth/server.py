@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ logger = logging.getLogger("gqlauth")
 
 KEEP_ALIVE_SECONDS = 20
 SHUTDOWN_SECONDS = 10
+BACKLOG = 2048
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
@@ -71,10 +73,13 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        backlog=BACKLOG,
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    # uvicorn stops in order, then raises the signal once more. As an interrupt, SIGTERM too ends with exit code 0.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is imported by now stays; the collector need not walk it again at every full collection.
     gc.freeze()
     with suppress(KeyboardInterrupt):
@@ -90,6 +95,8 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # From here on connections queue: what is said to be listening is, before the workers have started.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None

@@ -6,24 +6,36 @@ document (the walk without a memo is itself a denial of service: GHSA-mfj6-6p54-
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from graphql import (
+    SKIP,
+    ASTValidationRule,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLInputType,
     GraphQLSchema,
     InlineFragmentNode,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    OverlappingFieldsCanBeMergedRule,
     SelectionSetNode,
+    ValidationContext,
+    ValueNode,
+    ValuesOfCorrectTypeRule,
+    VisitorAction,
     parse,
     specified_rules,
     validate,
+    validate_input_literal,
 )
+from graphql.pyutils import print_path_list
+from graphql.validation.validate import ValidationAbortedError
 
 from gqlauth.settings import Settings
 
@@ -31,6 +43,16 @@ MAX_REPORTED_ERRORS = 3
 # What is kept is bounded by the documents' total size: a syntax tree takes some 500 times the bytes of its source.
 CACHED_CHARACTERS = 100_000
 LONGEST_CACHED = 10_000
+# Whether fields of one name can be merged takes work that grows with the square of their number: 180 of them cost
+# 270 ms under graphql-core's own budget (500,000).
+MERGE_BUDGET = 10_000
+# graphql-core ends its messages in the value that was sent, and that may be a password (ASVS 16.2.5).
+VALUES = (
+    (re.compile(r"(?<=\?) Found: .*", re.DOTALL), ""),
+    (re.compile(r"(, but encountered error |,? found: ).*", re.DOTALL), "."),
+    (re.compile(r"( cannot represent [^:]*): .*", re.DOTALL), r"\1."),
+    (re.compile(r"^(Syntax Error: .*?\b(?:String|BlockString|Int|Float)) '.*", re.DOTALL), r"\1."),
+)
 
 
 class InvalidDocument(Exception):
@@ -38,7 +60,7 @@ class InvalidDocument(Exception):
 
     def __init__(self, errors: list[GraphQLError]) -> None:
         super().__init__()
-        self.errors = errors[:MAX_REPORTED_ERRORS]
+        self.errors = [discreet(error) for error in errors[:MAX_REPORTED_ERRORS]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +95,11 @@ class Documents:
         self._limits = limits
         # Made once: rules made for each request would defeat every cache behind them.
         closed = () if limits.introspection else (NoSchemaIntrospectionCustomRule,)
-        self._rules = (*specified_rules, *closed)
+        ours: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
+            OverlappingFieldsCanBeMergedRule: _BoundedMerge,
+            ValuesOfCorrectTypeRule: _NamedValues,
+        }
+        self._rules = (*(ours.get(rule, rule) for rule in specified_rules), *closed)
         self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
         self._kept_characters = 0
 
@@ -100,6 +126,8 @@ class Documents:
             max_errors=MAX_REPORTED_ERRORS,
             hide_suggestions=not self._limits.introspection,
         )
+        if any(type(error) is ValidationAbortedError and error.message == "Validation aborted." for error in errors):
+            raise InvalidDocument([GraphQLError("The document is too complex to validate.")])
         if errors:
             raise InvalidDocument(errors)
         return document
@@ -112,6 +140,40 @@ class Documents:
         while self._kept_characters > CACHED_CHARACTERS:
             oldest, _ = self._kept.popitem(last=False)
             self._kept_characters -= len(oldest)
+
+
+def discreet(error: GraphQLError) -> GraphQLError:
+    """Return graphql-core's error about a document or its variables without the value that it quotes.
+
+    The name and the expected type stay. Not for the errors of resolvers: their messages are the host's.
+    """
+    message = error.message
+    for pattern, replacement in VALUES:
+        message = pattern.sub(replacement, message)
+    if message == error.message:
+        return error
+    return GraphQLError(message, error.nodes, error.source, error.positions, error.path)
+
+
+class _NamedValues(ValuesOfCorrectTypeRule):
+    """graphql-core's rule, but the error of a literal names its field, as the error of a variable does."""
+
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
+        def report(error: GraphQLError, path: list[str | int]) -> None:
+            message = f"Invalid value{print_path_list(path)}: {error.message}"
+            self.report_error(GraphQLError(message, error.nodes if error.locations else node))
+
+        if input_type:
+            validate_input_literal(node, input_type, report, hide_suggestions=self.context.hide_suggestions)
+        return SKIP
+
+
+class _BoundedMerge(OverlappingFieldsCanBeMergedRule):
+    """graphql-core's rule, which gives up earlier."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.rule_context.remaining_complexity_budget = MERGE_BUDGET
 
 
 @dataclass(slots=True)

@@ -71,6 +71,8 @@ class GraphQLView:
             return
         media_type = JSON
         try:
+            if scope["method"] != "POST":
+                raise HTTPError(405, "METHOD_NOT_ALLOWED", "Use POST.")
             media_type = negotiate(headers.get(b"accept"))
             await self._post(scope, receive, send, headers, media_type)
         except HTTPError as error:
@@ -81,8 +83,6 @@ class GraphQLView:
     async def _post(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], media_type: str
     ) -> None:
-        if scope["method"] != "POST":
-            raise HTTPError(405, "METHOD_NOT_ALLOWED", "Use POST.")
         check_content(headers)
         body = await read_body(headers, receive, self._max_body_bytes)
         request = self._parse(body)

@@ -96,7 +96,7 @@ class GraphQLView:
             return self._decode(body)
         except msgspec.ValidationError as error:
             raise HTTPError(400, "BAD_REQUEST", f"The body is not a GraphQL request: {error}.") from None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise HTTPError(400, "BAD_REQUEST", "The body is not valid JSON in UTF-8.") from None
 
     async def _execute(self, request: GraphQLRequest, context: Context) -> ExecutionResult:

@@ -1,0 +1,92 @@
+"""The command line as a process of its own, and a server that runs in one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+GQLAUTH = str(Path(sys.executable).with_name("gqlauth"))
+TIMEOUT = 20
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment with exactly these `GQLAUTH_*` variables, given without their prefix."""
+    # Modules are compiled once, not at each start.
+    left_out = ("GQLAUTH_", "PYTHONDONTWRITEBYTECODE")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    return own | {f"GQLAUTH_{name.upper()}": value for name, value in variables.items()}
+
+
+def run(*arguments: str, folder: Path, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `gqlauth` in a folder until it ends."""
+    return subprocess.run(
+        [GQLAUTH, *arguments],
+        cwd=folder,
+        env=environment(**variables),
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+class Server:
+    """A running `gqlauth serve`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.output: list[str] = []
+        self.url = ""
+
+    def wait_until_listening(self) -> Self:
+        """Read what it says up to its address."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line.rstrip("\n"))
+            if line.startswith("listening"):
+                self.url = line.split()[1]
+                return self
+        raise AssertionError(f"it did not start: {self.process.communicate()[1]}")
+
+    @property
+    def root(self) -> str:
+        """The address without the path of the API."""
+        return self.url.removesuffix("/graphql")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        host, _, port = self.root.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
+        """Send a signal, wait for the end, and return what it wrote on standard error."""
+        self.process.send_signal(number)
+        rest, errors = self.process.communicate(timeout=TIMEOUT)
+        self.output += rest.splitlines()
+        return errors
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[Server]:
+    """Run `gqlauth serve` on a free port for the time of the block."""
+    process = subprocess.Popen(
+        [GQLAUTH, "serve", "--port", "0", *arguments],
+        cwd=folder,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield Server(process).wait_until_listening()
+        finally:
+            if process.poll() is None:
+                process.kill()

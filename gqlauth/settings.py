@@ -95,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_directives: Annotated[int, Meta(ge=0, description="Directives in an operation, fragments followed.")] = 50
 
     def __post_init__(self) -> None:
-        """Refuse what is outside of its type, also where it was written in code, and what the types alone cannot tell."""
+        """Refuse what is not of its type, also where it was written in code, and what the types alone cannot tell."""
         self._check_types()
         self._check_database()
         if self.algorithm == "HS256":

@@ -51,6 +51,11 @@ def post(client: TestClient, body: str | bytes = TYPENAME, **headers: str) -> Re
     return response
 
 
+def with_variable(value: str, query: str = "{ __typename }") -> str:
+    """Return a request's body with this text as the value of the variable `a`."""
+    return f'{{"query": "{query}", "variables": {{"a": {value}}}}}'
+
+
 def error_of(response: Response) -> dict[str, Any]:
     """Return the one error of an answer that holds nothing else (section 7.1 of the GraphQL specification)."""
     answer = response.json()
@@ -208,11 +213,11 @@ def test_a_compressed_body_is_refused(http_client: TestClient, encoding: str) ->
         TYPENAME.encode("utf-16"),
         r'{"query": "{ __typename } # \ud800"}',
         r'{"query": "{ __typename }", "variables": {"a": "\udfff"}}',
-        '{"query": "{ __typename }", "variables": {"a": %s}}' % ("9" * 5000),
-        '{"query": "{ __typename }", "variables": {"a": 1e999}}',
-        '{"query": "{ __typename }", "variables": {"a": NaN}}',
-        '{"query": "{ __typename }", "variables": {"a": %s%s}}' % ("[" * 40_000, "]" * 40_000),
-        '{"query": "{ __typename }", "variables": %s1%s}' % ('{"a":' * 15_000, "}" * 15_000),
+        with_variable("9" * 5000),
+        with_variable("1e999"),
+        with_variable("NaN"),
+        with_variable("[" * 40_000 + "]" * 40_000),
+        with_variable('{"a":' * 15_000 + "1" + "}" * 15_000),
         "[" * 99_000,
         "{}",
         '{"query": null}',
@@ -237,7 +242,7 @@ def test_a_batch_is_refused(http_client: TestClient) -> None:
 
 @pytest.mark.parametrize("number", ["9" * 300, "-" + "9" * 30, "0.1e-300", "1e300"])
 def test_a_number_of_any_size_harms_nothing(http_client: TestClient, number: str) -> None:
-    body = '{"query": "query ($a: Int) { me(a: $a) { id } }", "variables": {"a": %s}}' % number
+    body = with_variable(number, "query ($a: Int) { me(a: $a) { id } }")
     assert post(http_client, body, accept=GRAPHQL).status_code == 400
 
 
@@ -294,8 +299,8 @@ def test_a_body_up_to_the_limit_is_served_and_one_byte_more_is_not(http_client: 
 def test_a_body_in_chunks_has_the_same_limit(server: Server) -> None:
     for size, status in ((100_000, 200), (100_001, 413)):
         connection = http.client.HTTPConnection(*server.address)
-        body = padded(size)
-        chunks = (body[start : start + 7_000] for start in range(0, size, 7_000))
+        whole = padded(size)
+        chunks = (whole[start : start + 7_000] for start in range(0, size, 7_000))
         connection.request("POST", "/graphql", chunks, {"content-type": JSON}, encode_chunked=True)
         assert connection.getresponse().status == status
         connection.close()

@@ -46,6 +46,9 @@ LONGEST_CACHED = 10_000
 # Whether fields of one name can be merged takes work that grows with the square of their number: 180 of them cost
 # 270 ms under graphql-core's own budget (500,000).
 MERGE_BUDGET = 10_000
+# One answer to an introspection query is 30 kB and 8 ms of work. A tool asks once in a document, not twenty times.
+INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
+MAX_INTROSPECTIONS = 3
 # graphql-core ends its messages in the value that was sent, and that may be a password (ASVS 16.2.5).
 VALUES = (
     (re.compile(r"(?<=\?) Found: .*", re.DOTALL), ""),
@@ -184,6 +187,7 @@ class Size:
     aliases: int = 0
     fields: int = 0
     directives: int = 0
+    introspections: int = 0
 
 
 def check_limits(document: DocumentNode, limits: Limits) -> None:
@@ -205,6 +209,7 @@ def check_limits(document: DocumentNode, limits: Limits) -> None:
             _check(size.aliases, limits.aliases, "number of aliases")
             _check(size.fields, limits.root_fields, "number of root fields")
             _check(size.directives, limits.directives, "number of directives")
+            _check(size.introspections, MAX_INTROSPECTIONS, "number of introspections")
 
 
 class _Measure:
@@ -245,6 +250,7 @@ class _Measure:
         total.depth = max(total.depth, 1 + inner.depth)
         total.aliases += inner.aliases + (field.alias is not None)
         total.directives += inner.directives
+        total.introspections += field.name.value in INTROSPECTION_FIELDS
         total.fields += 1
 
 
@@ -253,6 +259,7 @@ def _add(total: Size, part: Size) -> None:
     total.aliases += part.aliases
     total.fields += part.fields
     total.directives += part.directives
+    total.introspections += part.introspections
 
 
 def _check(value: int, limit: int, what: str) -> None:

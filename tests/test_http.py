@@ -279,7 +279,13 @@ def test_an_unknown_operation_name_is_refused(http_client: TestClient) -> None:
 
 
 def test_members_that_the_specification_does_not_know_are_left_alone(http_client: TestClient) -> None:
-    body = {"query": "{ __typename }", "variables": None, "operationName": None, "extensions": {}, "other": 1}
+    body: dict[str, Any] = {
+        "query": "{ __typename }",
+        "variables": None,
+        "operationName": None,
+        "extensions": {},
+        "other": 1,
+    }
     assert post(http_client, json.dumps(body)).json() == {"data": {"__typename": "Query"}}
 
 

@@ -195,7 +195,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def describe(settings: Settings) -> list[Setting]:
-    """Return every setting with its value; secrets are shown as `(set)` only."""
+    """Return every setting with its value; secrets are shown as `(set)` only, a database's password as `***`."""
     rows = []
     for field in msgspec.structs.fields(Settings):
         metas = field.type.__metadata__
@@ -203,6 +203,8 @@ def describe(settings: Settings) -> list[Setting]:
         value = getattr(settings, field.name)
         if meta.extra == SECRET and value is not None:
             value = "(set)"
+        if field.name == "database_url":
+            value = make_url(value).render_as_string(hide_password=True)
         rows.append(Setting(PREFIX + field.name.upper(), field.default, meta.description, value))
     return rows
 

@@ -187,7 +187,10 @@ def test_an_input_of_the_wrong_shape_is_not_quoted(host: TestClient, log: pytest
     check_told_nothing(answer, log)
 
 
-@pytest.mark.parametrize(XX)
+TAILS = [f'"{SECRET}"', f'"{SECRET}" "{SECRET}"', f'"{SECRET}\\q"', f'"{SECRET}', f"{NUMBER} {NUMBER}"]
+
+
+@pytest.mark.parametrize("tail", TAILS)
 def test_a_syntax_error_does_not_quote_a_value(host: TestClient, log: pytest.LogCaptureFixture, tail: str) -> None:
     query = f'mutation {{ login(input: {{email: "a@b.co", password: "" {tail}}}) {{ __typename }} }}'
     status, answer = ask(host, query)

@@ -18,7 +18,7 @@ from gqlauth.app import create_app
 from gqlauth.errors import ConfigurationError
 from gqlauth.keys import service as keys
 from gqlauth.runtime import create_runtime
-from gqlauth.settings import Settings
+from gqlauth.settings import Settings, shown
 
 logger = logging.getLogger("gqlauth")
 
@@ -58,7 +58,7 @@ def prepare(settings: Settings) -> list[str]:
     done = "created, readable by you alone" if is_new else f"migrated to {migrations.HEAD}" if migrated else "found"
     key = "secret from GQLAUTH_SECRET_KEY" if settings.algorithm == "HS256" else "created" if made_key else "found"
     return [
-        f"database   {url.render_as_string(hide_password=True)} ({done})",
+        f"database   {shown(url)} ({done})",
         f"key        {settings.algorithm} ({key})",
     ]
 

@@ -185,6 +185,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
+def shown(url: URL) -> str:
+    """Return the URL without its password, which may stand in the query too."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 class Setting(msgspec.Struct, frozen=True):
     """One row of the settings table."""
 
@@ -204,7 +209,7 @@ def describe(settings: Settings) -> list[Setting]:
         if meta.extra == SECRET and value is not None:
             value = "(set)"
         if field.name == "database_url":
-            value = make_url(value).render_as_string(hide_password=True)
+            value = shown(make_url(value))
         rows.append(Setting(PREFIX + field.name.upper(), field.default, meta.description, value))
     return rows
 

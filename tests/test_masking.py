@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import strawberry
 from graphql import GraphQLError
 from hypothesis import HealthCheck, given, settings
@@ -23,7 +24,7 @@ from gqlauth import Auth, AuthErrorCode, Forbidden, Schema, Settings
 from gqlauth.app import create_schema
 from gqlauth.errors import Reason
 from gqlauth.permissions import guarded
-from tests.support import LOGIN, SIGNUP
+from tests.support import LOGIN, PASSWORD, SIGNUP, GraphQLClient
 
 SECRET = "hunter2hunter2"
 NUMBER = 220022002200
@@ -425,3 +426,18 @@ def test_the_log_holds_one_line_for_each_error_without_what_was_sent(
     ask(server, LOGIN, {"input": {"email": "nobody@example.com", "password": SECRET}})
     assert re.fullmatch(r"login_failed [^\n]*reason=INVALID_CREDENTIALS[^\n]*", log.messages[0])
     assert SECRET not in log.text
+
+
+def test_a_database_error_is_logged_without_what_was_sent(
+    auth: Auth, client: GraphQLClient, log: pytest.LogCaptureFixture
+) -> None:
+    """ASVS 16.2.5: SQLAlchemy's errors would quote the parameters of the statement."""
+    with auth.runtime.database.transaction() as db:
+        db.execute(sa.text("ALTER TABLE sessions RENAME COLUMN user_agent TO agent"))
+    answer = client.post(SIGNUP, {"input": {"email": "ada@example.com", "password": PASSWORD}}).json()
+    assert answer["errors"][0]["extensions"]["code"] == "INTERNAL_ERROR"
+    assert "user_agent" in log.text
+    for secret in ("ada@example.com", PASSWORD, "bcrypt-sha384$"):
+        assert secret not in log.text
+    assert "parameters: (" not in log.text
+    assert "parameters: {" not in log.text

@@ -112,11 +112,11 @@ def emit(db: Session, *events: Event) -> None:
 
 def create_engine(url: URL) -> Engine:
     """Return an engine whose transactions mean the same on SQLite and PostgreSQL."""
+    # An error in the log must not quote a statement's parameters: hashes and e-mail addresses are among them.
+    options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, pool_pre_ping=True)
-    engine = sa.create_engine(
-        url, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-    )
+        return sa.create_engine(url, pool_pre_ping=True, **options)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
     sa.event.listen(engine, "do_connect", _create_file)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)

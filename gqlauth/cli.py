@@ -34,6 +34,8 @@ def main() -> None:
         _fail(str(error))
     except DBAPIError as error:
         _fail(f"the database does not work: {str(error.orig).strip().splitlines()[0]}")
+    except UnicodeError:
+        _fail("this is not text in UTF-8")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -198,7 +200,7 @@ def token_inspect(source: IO[str]) -> None:
             jwt.get_unverified_header(text),
             jwt.decode(text, options={"verify_signature": False}),
         )
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):
         _fail("this is not a JSON Web Token")
     click.echo(json.dumps({"header": header, "claims": claims}, indent=2))
     runtime = _ready_runtime()
@@ -211,7 +213,9 @@ def token_inspect(source: IO[str]) -> None:
 
 
 def _runtime() -> Runtime:
-    return create_runtime(Settings.from_environ())
+    runtime = create_runtime(Settings.from_environ())
+    click.get_current_context().call_on_close(runtime.database.dispose)
+    return runtime
 
 
 def _ready_runtime() -> Runtime:

@@ -15,7 +15,7 @@ from gqlauth import migrations
 from gqlauth.errors import ConfigurationError
 from gqlauth.keys import service as keys
 from gqlauth.runtime import Runtime, create_runtime
-from gqlauth.settings import Settings
+from gqlauth.settings import Settings, show_url
 
 
 class Level(StrEnum):
@@ -69,7 +69,7 @@ def _database(runtime: Runtime) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "database: there is none yet; gqlauth serve will create it")
         return
     revision = migrations.current(runtime.database)
-    yield Finding(Level.FINE, f"database: {url.render_as_string(hide_password=True)} answers")
+    yield Finding(Level.FINE, f"database: {show_url(url)} answers")
     if runtime.database.is_sqlite and Path(url.database or "").stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding(Level.WARNING, f"database: others can read the file; run: chmod 600 {url.database}")
     if revision != migrations.HEAD:

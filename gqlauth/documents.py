@@ -6,24 +6,36 @@ document (the walk without a memo is itself a denial of service: GHSA-mfj6-6p54-
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from graphql import (
+    SKIP,
+    ASTValidationRule,
     DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLInputType,
     GraphQLSchema,
     InlineFragmentNode,
     NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
+    OverlappingFieldsCanBeMergedRule,
     SelectionSetNode,
+    ValidationContext,
+    ValueNode,
+    ValuesOfCorrectTypeRule,
+    VisitorAction,
     parse,
     specified_rules,
     validate,
+    validate_input_literal,
 )
+from graphql.pyutils import print_path_list
+from graphql.validation.validate import ValidationAbortedError
 
 from gqlauth.settings import Settings
 
@@ -31,6 +43,19 @@ MAX_REPORTED_ERRORS = 3
 # What is kept is bounded by the documents' total size: a syntax tree takes some 500 times the bytes of its source.
 CACHED_CHARACTERS = 100_000
 LONGEST_CACHED = 10_000
+# Whether fields of one name can be merged takes work that grows with the square of their number: 180 of them cost
+# 270 ms under graphql-core's own budget (500,000).
+MERGE_BUDGET = 10_000
+# One answer to an introspection query is 30 kB and 8 ms of work. A tool asks once in a document, not twenty times.
+INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
+MAX_INTROSPECTIONS = 3
+# graphql-core ends its messages in the value that was sent, and that may be a password (ASVS 16.2.5).
+VALUES = (
+    (re.compile(r"(?<=\?) Found: .*", re.DOTALL), ""),
+    (re.compile(r"(, but encountered error |,? found: ).*", re.DOTALL), "."),
+    (re.compile(r"( cannot represent [^:]*): .*", re.DOTALL), r"\1."),
+    (re.compile(r"^(Syntax Error: .*?\b(?:String|BlockString|Int|Float)) '.*", re.DOTALL), r"\1."),
+)
 
 
 class InvalidDocument(Exception):
@@ -38,7 +63,7 @@ class InvalidDocument(Exception):
 
     def __init__(self, errors: list[GraphQLError]) -> None:
         super().__init__()
-        self.errors = errors[:MAX_REPORTED_ERRORS]
+        self.errors = [discreet(error) for error in errors[:MAX_REPORTED_ERRORS]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +98,11 @@ class Documents:
         self._limits = limits
         # Made once: rules made for each request would defeat every cache behind them.
         closed = () if limits.introspection else (NoSchemaIntrospectionCustomRule,)
-        self._rules = (*specified_rules, *closed)
+        ours: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
+            OverlappingFieldsCanBeMergedRule: _BoundedMerge,
+            ValuesOfCorrectTypeRule: _NamedValues,
+        }
+        self._rules = (*(ours.get(rule, rule) for rule in specified_rules), *closed)
         self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
         self._kept_characters = 0
 
@@ -100,6 +129,8 @@ class Documents:
             max_errors=MAX_REPORTED_ERRORS,
             hide_suggestions=not self._limits.introspection,
         )
+        if any(type(error) is ValidationAbortedError and error.message == "Validation aborted." for error in errors):
+            raise InvalidDocument([GraphQLError("The document is too complex to validate.")])
         if errors:
             raise InvalidDocument(errors)
         return document
@@ -114,6 +145,40 @@ class Documents:
             self._kept_characters -= len(oldest)
 
 
+def discreet(error: GraphQLError) -> GraphQLError:
+    """Return graphql-core's error about a document or its variables without the value that it quotes.
+
+    The name and the expected type stay. Not for the errors of resolvers: their messages are the host's.
+    """
+    message = error.message
+    for pattern, replacement in VALUES:
+        message = pattern.sub(replacement, message)
+    if message == error.message:
+        return error
+    return GraphQLError(message, error.nodes, error.source, error.positions, error.path)
+
+
+class _NamedValues(ValuesOfCorrectTypeRule):
+    """graphql-core's rule, but the error of a literal names its field, as the error of a variable does."""
+
+    def is_valid_value_node(self, node: ValueNode, input_type: GraphQLInputType | None) -> VisitorAction:
+        def report(error: GraphQLError, path: list[str | int]) -> None:
+            message = f"Invalid value{print_path_list(path)}: {error.message}"
+            self.report_error(GraphQLError(message, error.nodes if error.locations else node))
+
+        if input_type:
+            validate_input_literal(node, input_type, report, hide_suggestions=self.context.hide_suggestions)
+        return SKIP
+
+
+class _BoundedMerge(OverlappingFieldsCanBeMergedRule):
+    """graphql-core's rule, which gives up earlier."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self.rule_context.remaining_complexity_budget = MERGE_BUDGET
+
+
 @dataclass(slots=True)
 class Size:
     """How much a selection asks for, fragments followed."""
@@ -122,6 +187,7 @@ class Size:
     aliases: int = 0
     fields: int = 0
     directives: int = 0
+    introspections: int = 0
 
 
 def check_limits(document: DocumentNode, limits: Limits) -> None:
@@ -143,6 +209,7 @@ def check_limits(document: DocumentNode, limits: Limits) -> None:
             _check(size.aliases, limits.aliases, "number of aliases")
             _check(size.fields, limits.root_fields, "number of root fields")
             _check(size.directives, limits.directives, "number of directives")
+            _check(size.introspections, MAX_INTROSPECTIONS, "number of introspections")
 
 
 class _Measure:
@@ -183,6 +250,7 @@ class _Measure:
         total.depth = max(total.depth, 1 + inner.depth)
         total.aliases += inner.aliases + (field.alias is not None)
         total.directives += inner.directives
+        total.introspections += field.name.value in INTROSPECTION_FIELDS
         total.fields += 1
 
 
@@ -191,6 +259,7 @@ def _add(total: Size, part: Size) -> None:
     total.aliases += part.aliases
     total.fields += part.fields
     total.directives += part.directives
+    total.introspections += part.introspections
 
 
 def _check(value: int, limit: int, what: str) -> None:

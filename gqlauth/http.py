@@ -71,6 +71,8 @@ class GraphQLView:
             return
         media_type = JSON
         try:
+            if scope["method"] != "POST":
+                raise HTTPError(405, "METHOD_NOT_ALLOWED", "Use POST.")
             media_type = negotiate(headers.get(b"accept"))
             await self._post(scope, receive, send, headers, media_type)
         except HTTPError as error:
@@ -81,8 +83,6 @@ class GraphQLView:
     async def _post(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], media_type: str
     ) -> None:
-        if scope["method"] != "POST":
-            raise HTTPError(405, "METHOD_NOT_ALLOWED", "Use POST.")
         check_content(headers)
         body = await read_body(headers, receive, self._max_body_bytes)
         request = self._parse(body)
@@ -96,7 +96,7 @@ class GraphQLView:
             return self._decode(body)
         except msgspec.ValidationError as error:
             raise HTTPError(400, "BAD_REQUEST", f"The body is not a GraphQL request: {error}.") from None
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise HTTPError(400, "BAD_REQUEST", "The body is not valid JSON in UTF-8.") from None
 
     async def _execute(self, request: GraphQLRequest, context: Context) -> ExecutionResult:

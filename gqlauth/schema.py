@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, TypeGuard
@@ -21,12 +22,14 @@ from strawberry.types.execution import ExecutionContext, PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery
-from gqlauth.documents import Documents, InvalidDocument, Limits
+from gqlauth.documents import MAX_REPORTED_ERRORS, Documents, InvalidDocument, Limits, discreet
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery
 
 logger = logging.getLogger("gqlauth")
 
 INTERNAL_ERROR = "INTERNAL_ERROR"
+# What graphql-core says of a resolver's value that is not of the field's type. It is no GraphQLError of the host's.
+WRONG_RESULT = re.compile(r"(Int|Float|String|Boolean|ID|Enum '\w+') cannot represent ")
 
 
 @strawberry.type(description="Look.")
@@ -84,17 +87,6 @@ class Schema(strawberry.Schema):
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
         """Execute one operation. The result is a `PreExecutionError` where execution did not begin."""
-        if self._has_hooks:
-            result = await super().execute(
-                query,
-                variable_values,
-                context_value,
-                root_value,
-                operation_name,
-                allowed_operation_types,
-                operation_extensions,
-            )
-            return _masked(result)
         try:
             document = self.documents.get(query or "")
         except InvalidDocument as invalid:
@@ -109,10 +101,22 @@ class Schema(strawberry.Schema):
             variable_values,
             operation_name,
             is_awaitable=_is_awaitable,
+            max_coercion_errors=MAX_REPORTED_ERRORS,
             hide_suggestions=self._hide_suggestions,
         )
         if isinstance(executor, list):
-            return PreExecutionError(data=None, errors=executor)
+            return PreExecutionError(data=None, errors=[discreet(error) for error in executor[:MAX_REPORTED_ERRORS]])
+        if self._has_hooks:
+            result = await super().execute(
+                query,
+                variable_values,
+                context_value,
+                root_value,
+                operation_name,
+                allowed_operation_types,
+                operation_extensions,
+            )
+            return _masked(result)
         outcome: Any = executor.execute_operation()
         result = await outcome if _is_awaitable(outcome) else outcome
         return _masked(ExecutionResult(data=result.data, errors=result.errors))
@@ -166,7 +170,7 @@ def _masked(result: ExecutionResult) -> ExecutionResult:
 
 def _mask(error: GraphQLError) -> GraphQLError:
     original = error.original_error
-    if original is None or isinstance(original, GraphQLError):
+    if original is None or (isinstance(original, GraphQLError) and not WRONG_RESULT.match(error.message)):
         return error
     error_id = secrets.token_hex(8)
     logger.error("internal_error id=%s path=%s", error_id, error.path, exc_info=original)

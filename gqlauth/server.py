@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from gqlauth.app import create_app
 from gqlauth.errors import ConfigurationError
 from gqlauth.keys import service as keys
 from gqlauth.runtime import create_runtime
-from gqlauth.settings import Settings
+from gqlauth.settings import Settings, show_url
 
 logger = logging.getLogger("gqlauth")
 
@@ -57,7 +58,7 @@ def prepare(settings: Settings) -> list[str]:
     done = "created, readable by you alone" if is_new else f"migrated to {migrations.HEAD}" if migrated else "found"
     key = "secret from GQLAUTH_SECRET_KEY" if settings.algorithm == "HS256" else "created" if made_key else "found"
     return [
-        f"database   {url.render_as_string(hide_password=True)} ({done})",
+        f"database   {show_url(url)} ({done})",
         f"key        {settings.algorithm} ({key})",
     ]
 
@@ -77,6 +78,8 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    # uvicorn stops in order, then raises the signal once more. As an interrupt, SIGTERM too ends with exit code 0.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is imported by now stays; the collector need not walk it again at every full collection.
     gc.freeze()
     with suppress(KeyboardInterrupt):
@@ -92,11 +95,11 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # From here on clients wait in the queue until a worker is ready: the printed address is never refused.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    # From here on clients wait in the queue until a worker is ready, so that the printed address is never refused.
-    listener.listen(BACKLOG)
     listener.set_inheritable(True)
     return listener
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
@@ -18,6 +19,9 @@ SECRET = {"secret": True}
 
 Seconds = Annotated[int, Meta(gt=0)]
 Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
+
+# RFC 6454 section 6.2, as browsers send it: lower case, without a path.
+ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
 # Examples out of documentation that people paste. Each is long enough to pass the length check.
 WELL_KNOWN_SECRETS = frozenset(
@@ -109,7 +113,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_directives: Annotated[int, Meta(ge=0, description="Directives in an operation, fragments followed.")] = 50
 
     def __post_init__(self) -> None:
-        """Refuse what the types alone cannot."""
+        """Refuse what is not of its type, also where it was written in code, and what the types alone cannot tell."""
+        self._check_types()
         self._check_database()
         if self.algorithm == "HS256":
             _check_secret("GQLAUTH_SECRET_KEY", self.secret_key)
@@ -124,15 +129,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigurationError("GQLAUTH_BCRYPT_COST below 10 is only for GQLAUTH_ENVIRONMENT=test")
         if "*" in self.cors_origins:
             raise ConfigurationError("GQLAUTH_CORS_ORIGINS must name each origin; * would open the API to every site")
+        for origin in self.cors_origins:
+            if not ORIGIN.fullmatch(origin):
+                raise ConfigurationError(f"GQLAUTH_CORS_ORIGINS: {origin} is not an origin like https://example.com")
+
+    def _check_types(self) -> None:
+        for field in msgspec.structs.fields(self):
+            try:
+                msgspec.convert(getattr(self, field.name), field.type)
+            except msgspec.ValidationError as error:
+                raise ConfigurationError(f"{PREFIX}{field.name.upper()}: {error}") from None
 
     def _check_database(self) -> None:
         try:
             url = self.url
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise ConfigurationError("GQLAUTH_DATABASE_URL is not a database URL") from None
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise ConfigurationError("GQLAUTH_DATABASE_URL must be an sqlite:/// or postgresql:// URL")
-        if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        name = url.database or ":memory:"
+        if url.get_backend_name() == "sqlite" and (name == ":memory:" or name.startswith("file:")):
             raise ConfigurationError(
                 "GQLAUTH_DATABASE_URL must name a file: an SQLite database in memory is not shared between threads"
             )
@@ -192,6 +208,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
+def show_url(url: URL) -> str:
+    """Return the URL without its password, which may stand in the query too."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 class Setting(msgspec.Struct, frozen=True):
     """One row of the settings table."""
 
@@ -202,7 +223,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def describe(settings: Settings) -> list[Setting]:
-    """Return every setting with its value; secrets are shown as `(set)` only."""
+    """Return every setting with its value; secrets are shown as `(set)` only, a database's password as `***`."""
     rows = []
     for field in msgspec.structs.fields(Settings):
         metas = field.type.__metadata__
@@ -210,6 +231,8 @@ def describe(settings: Settings) -> list[Setting]:
         value = getattr(settings, field.name)
         if meta.extra == SECRET and value is not None:
             value = "(set)"
+        if field.name == "database_url":
+            value = show_url(make_url(value))
         rows.append(Setting(PREFIX + field.name.upper(), field.default, meta.description, value))
     return rows
 

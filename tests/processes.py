@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from tempfile import TemporaryFile
+from typing import IO, Self
 
 GQLAUTH = str(Path(sys.executable).with_name("gqlauth"))
 TIMEOUT = 20
@@ -17,7 +18,9 @@ TIMEOUT = 20
 
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment with exactly these `GQLAUTH_*` variables, given without their prefix."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GQLAUTH_")}
+    # Modules are compiled once, not at each start.
+    left_out = ("GQLAUTH_", "PYTHONDONTWRITEBYTECODE")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return own | {f"GQLAUTH_{name.upper()}": value for name, value in variables.items()}
 
 
@@ -37,20 +40,21 @@ def run(*arguments: str, folder: Path, stdin: str | None = None, **variables: st
 class Server:
     """A running `gqlauth serve`."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
         self.process = process
+        self._errors = errors
         self.output: list[str] = []
         self.url = ""
 
     def wait_until_listening(self) -> Self:
         """Read what it says up to its address."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in iter(self.process.stdout.readline, ""):
             self.output.append(line.rstrip("\n"))
             if line.startswith("listening"):
                 self.url = line.split()[1]
                 return self
-        raise AssertionError(f"it did not start: {self.process.communicate()[1]}")
+        raise AssertionError(f"it did not start: {self.errors()}")
 
     @property
     def root(self) -> str:
@@ -65,26 +69,29 @@ class Server:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> str:
         """Send a signal, wait for the end, and return what it wrote on standard error."""
+        assert self.process.stdout is not None
         self.process.send_signal(number)
-        rest, errors = self.process.communicate(timeout=TIMEOUT)
-        self.output += rest.splitlines()
-        return errors
+        self.process.wait(TIMEOUT)
+        self.output += self.process.stdout.read().splitlines()
+        return self.errors()
+
+    def errors(self) -> str:
+        """Return what it has written on standard error."""
+        self._errors.seek(0)
+        return self._errors.read()
 
 
 @contextmanager
 def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[Server]:
     """Run `gqlauth serve` on a free port for the time of the block."""
-    process = subprocess.Popen(
-        [GQLAUTH, "serve", "--port", "0", *arguments],
-        cwd=folder,
-        env=environment(**variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        try:
-            yield Server(process).wait_until_listening()
-        finally:
-            if process.poll() is None:
-                process.kill()
+    # Standard error goes to a file: a pipe that nobody reads would fill and stop the server.
+    with TemporaryFile("w+") as errors:
+        command = [GQLAUTH, "serve", "--port", "0", *arguments]
+        with subprocess.Popen(
+            command, cwd=folder, env=environment(**variables), stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process:
+            try:
+                yield Server(process, errors).wait_until_listening()
+            finally:
+                if process.poll() is None:
+                    process.kill()

@@ -1,0 +1,48 @@
+"""The public audit suite of GraphQL over HTTP (npm package graphql-http) against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+from tests.processes import serving
+
+AUDIT = Path(__file__).parent / "audit"
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audit script in a folder with its packages."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        missing("the audit of GraphQL over HTTP needs node and npm")
+    folder = tmp_path_factory.mktemp("audit")
+    for name in ("package.json", "audit.js"):
+        shutil.copy(AUDIT / name, folder)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
+    environment = os.environ | {"npm_config_update_notifier": "false"}
+    installed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    if installed.returncode != 0:
+        missing(f"npm could not install graphql-http: {installed.stderr}")
+    return folder / "audit.js"
+
+
+def test_every_must_and_should_of_the_public_audit_passes(audit: Path, tmp_path: Path) -> None:
+    """GraphQL over HTTP, all of it; its MAYs are reported."""
+    with serving(tmp_path) as server:
+        done = subprocess.run(["node", audit, server.url], capture_output=True, text=True, timeout=60, check=True)
+        server.stop()
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    failed = [result for result in results if result["status"] != "ok"]
+    assert [result for result in failed if not result["name"].startswith("MAY ")] == []
+    kinds = Counter(result["name"].split()[0] for result in results)
+    assert kinds["MUST"] > 10
+    assert kinds["SHOULD"] > 20
+    for result in failed:
+        print(f"{result['name']}: {result['reason']}")  # `pytest -rP` shows it

@@ -1,0 +1,129 @@
+"""`gqlauth doctor`: what it finds, in words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gqlauth import Auth, Settings, migrations
+from gqlauth.doctor import Level, examine
+from gqlauth.keys import service as keys
+from gqlauth.keys.models import Key
+from tests.processes import run
+
+SECRET = "kT3#vQ9!mZ7@xL2$wR8%nB5^jH4&pD6*"
+
+Examine = Callable[..., list[str]]
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Examine:
+    """Examines with these `GQLAUTH_*` variables, in a folder of its own; returns a line for each finding."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("GQLAUTH_")]:
+        monkeypatch.delenv(name)
+
+    def look(**variables: str) -> list[str]:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(f"GQLAUTH_{name.upper()}", value)
+            return [f"{finding.level.value} {finding.text}" for finding in examine()]
+
+    return look
+
+
+@pytest.fixture
+def ready(auth: Auth) -> Auth:
+    """A database with tables and a key."""
+    migrations.upgrade(auth.runtime.database)
+    keys.ensure(auth.runtime)
+    auth.runtime.database.dispose()
+    return auth
+
+
+def test_a_server_in_order_is_fine(doctor: Examine, ready: Auth, database_url: str) -> None:
+    findings = doctor(database_url=database_url)
+    assert [finding.split(":")[0] for finding in findings] == ["ok settings", "ok database", "ok migrations", "ok keys"]
+
+
+def test_a_bad_setting_is_wrong(doctor: Examine) -> None:
+    assert doctor(algorithm="none") == ["WRONG settings: GQLAUTH_ALGORITHM: Invalid enum value 'none'"]
+    assert doctor(algorithm="HS256")[0].startswith("WRONG settings: GQLAUTH_SECRET_KEY must be set")
+
+
+def test_settings_that_weaken_a_server_are_warned_of(doctor: Examine) -> None:
+    findings = doctor(environment="production", graphiql="on", stateless="on", algoritm="ES256")
+    assert findings[1:5] == [
+        "warn settings: nothing reads GQLAUTH_ALGORITM; is it misspelt?",
+        "warn settings: GQLAUTH_ISSUER is still the one of development",
+        "warn settings: GraphiQL or introspection is open in production",
+        "warn settings: stateless, so a revoked session lives until its token expires",
+    ]
+    assert doctor(environment="production", issuer="https://id.example")[1:2] == [
+        "warn database: there is none yet; gqlauth serve will create it"
+    ]
+
+
+def test_looking_creates_no_database(doctor: Examine, tmp_path: Path) -> None:
+    doctor()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_cannot_be_used_is_wrong(doctor: Examine, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("This is no database. " * 100)
+    assert doctor(database_url="sqlite:///folder")[-1] == "WRONG database: unable to open database file"
+    assert doctor(database_url="sqlite:///text")[-1] == "WRONG database: file is not a database"
+    away = doctor(database_url=f"postgresql://user:{SECRET[:3]}password@127.0.0.1:1/app")[-1]
+    assert away.startswith("WRONG database: connection failed")
+    assert "password" not in away
+
+
+def test_a_password_in_the_databases_url_is_not_shown(doctor: Examine, postgres: str) -> None:
+    secret = postgres.replace("postgres:@", "postgres:hunter2@") + "&password=hunter2"
+    findings = doctor(database_url=secret)
+    assert "ok database: postgresql+psycopg://postgres:***@/postgres answers" in findings
+    assert "hunter2" not in "".join(findings)
+
+
+def test_a_file_that_others_can_read_is_warned_of(doctor: Examine, tmp_path: Path) -> None:
+    auth = Auth(Settings(database_url=f"sqlite:///{tmp_path}/open.db"))
+    migrations.upgrade(auth.runtime.database)
+    keys.ensure(auth.runtime)
+    auth.runtime.database.dispose()
+    (tmp_path / "open.db").chmod(0o644)
+    warning = f"warn database: others can read the file; run: chmod 600 {tmp_path}/open.db"
+    assert warning in doctor(database_url=f"sqlite:///{tmp_path}/open.db")
+
+
+def test_missing_tables_are_wrong(doctor: Examine, auth: Auth, database_url: str) -> None:
+    with auth.runtime.database.read():
+        pass
+    auth.runtime.database.dispose()
+    line = doctor(database_url=database_url)[-1]
+    assert line == f"WRONG migrations: at none, not {migrations.HEAD}; run: gqlauth db upgrade"
+
+
+def test_keys_that_cannot_be_used_are_wrong(doctor: Examine, ready: Auth, database_url: str) -> None:
+    assert (
+        doctor(database_url=database_url, algorithm="EdDSA")[-1] == "WRONG keys: no key signs; run: gqlauth keys rotate"
+    )
+    with ready.runtime.database.transaction() as db:
+        db.execute(sa.update(Key).values(private_key="broken"))
+    ready.runtime.database.dispose()
+    assert "cannot be read: it is damaged" in doctor(database_url=database_url)[-1]
+
+
+def test_the_exit_code_tells_whether_something_is_wrong(tmp_path: Path) -> None:
+    fine = run("doctor", folder=tmp_path)
+    assert (fine.returncode, fine.stderr) == (0, "")
+    assert fine.stdout.startswith(
+        f"{Level.FINE:<5} settings: development\n{Level.WARNING:<5} database: there is none yet"
+    )
+    wrong = run("doctor", folder=tmp_path, algorithm="none")
+    assert (wrong.returncode, wrong.stderr) == (1, "")
+    assert wrong.stdout.startswith("WRONG settings: ")

@@ -116,6 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Refuse what is not of its type, also where it was written in code, and what the types alone cannot tell."""
         self._check_types()
         self._check_database()
+        if self.issuer == "":
+            raise ConfigurationError("GQLAUTH_ISSUER must not be empty")
         if self.algorithm == "HS256":
             _check_secret("GQLAUTH_SECRET_KEY", self.secret_key)
         if self.key_encryption_key is not None:
@@ -165,7 +167,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def token_issuer(self) -> str:
         """The `iss` of access tokens. It comes from configuration, never from a request (GHSA-m82j-rq33-qjx2)."""
-        return self.issuer or self.public_url
+        return self.public_url if self.issuer is None else self.issuer
 
     @property
     def production(self) -> bool:

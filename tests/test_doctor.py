@@ -59,11 +59,11 @@ def test_settings_that_weaken_a_server_are_warned_of(doctor: Examine) -> None:
     findings = doctor(environment="production", graphiql="on", stateless="on", algoritm="ES256")
     assert findings[1:5] == [
         "warn settings: nothing reads GQLAUTH_ALGORITM; is it misspelt?",
-        "warn settings: GQLAUTH_ISSUER is still the one of development",
+        "warn settings: GQLAUTH_PUBLIC_URL is still the one of development",
         "warn settings: GraphiQL or introspection is open in production",
         "warn settings: stateless, so a revoked session lives until its token expires",
     ]
-    assert doctor(environment="production", issuer="https://id.example")[1:2] == [
+    assert doctor(environment="production", public_url="https://id.example")[1:2] == [
         "warn database: there is none yet; gqlauth serve will create it"
     ]
 

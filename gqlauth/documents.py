@@ -7,7 +7,7 @@ document (the walk without a memo is itself a denial of service: GHSA-mfj6-6p54-
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
@@ -25,6 +25,7 @@ from graphql import (
     validate,
 )
 
+from gqlauth.plan import Plan
 from gqlauth.settings import Settings
 
 MAX_REPORTED_ERRORS = 3
@@ -65,6 +66,14 @@ class Limits:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A valid document, and the plans of those of its operations that have been executed, by the name asked for."""
+
+    document: DocumentNode
+    plans: dict[str | None, Plan] = field(default_factory=dict)
+
+
 class Documents:
     """Prepares documents for one schema, and remembers the valid ones."""
 
@@ -74,16 +83,16 @@ class Documents:
         # Made once: rules made for each request would defeat every cache behind them.
         closed = () if limits.introspection else (NoSchemaIntrospectionCustomRule,)
         self._rules = (*specified_rules, *closed)
-        self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._kept: OrderedDict[str, Prepared] = OrderedDict()
         self._kept_characters = 0
 
-    def get(self, source: str) -> DocumentNode:
+    def get(self, source: str) -> Prepared:
         """Return the document, ready to execute. Raise `InvalidDocument` if it is not."""
-        document = self._kept.get(source)
-        if document is None:
-            document = self._prepare(source)
-            self._keep(source, document)
-        return document
+        prepared = self._kept.get(source)
+        if prepared is None:
+            prepared = Prepared(self._prepare(source))
+            self._keep(source, prepared)
+        return prepared
 
     def _prepare(self, source: str) -> DocumentNode:
         try:
@@ -104,10 +113,10 @@ class Documents:
             raise InvalidDocument(errors)
         return document
 
-    def _keep(self, source: str, document: DocumentNode) -> None:
+    def _keep(self, source: str, prepared: Prepared) -> None:
         if len(source) > LONGEST_CACHED:
             return
-        self._kept[source] = document
+        self._kept[source] = prepared
         self._kept_characters += len(source)
         while self._kept_characters > CACHED_CHARACTERS:
             oldest, _ = self._kept.popitem(last=False)

@@ -112,7 +112,7 @@ def emit(db: Session, *events: Event) -> None:
 
 def create_engine(url: URL) -> Engine:
     """Return an engine whose transactions mean the same on SQLite and PostgreSQL."""
-    # An error in the log must not quote a statement's parameters: hashes and e-mail addresses are among them.
+    # Errors are logged, and what a statement was given is private: addresses, hashes, the signing key (ASVS 16.2.5).
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True, **options)
@@ -126,9 +126,9 @@ def create_engine(url: URL) -> Engine:
 def _create_file(dialect: sa.Dialect, record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> None:
     """Make a new database file readable by its owner alone: it holds the signing key. WAL files inherit the mode."""
     path = Path(arguments[0])
-    if not path.exists():
-        # What stands in the way is for SQLite to say.
-        with suppress(OSError):
+    # Where it cannot be made, SQLite says so itself.
+    with suppress(OSError):
+        if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 

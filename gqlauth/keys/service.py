@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
+from jwt import InvalidKeyError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,6 +17,9 @@ from gqlauth.events import KeysRotated
 from gqlauth.keys.models import Key
 from gqlauth.runtime import Runtime
 
+# Another process may sign with a key for this long after it was retired, until it looks for the new one.
+ROTATION_SECONDS = 60
+
 
 def load(runtime: Runtime) -> bool:
     """Make the runtime sign and verify with the keys of the database; tell whether they have changed.
@@ -24,7 +28,7 @@ def load(runtime: Runtime) -> bool:
     """
     if runtime.settings.algorithm == "HS256":
         if runtime.tokens.keys is None:
-            runtime.tokens.use(tokens.shared_secret(runtime.settings.secret_key or ""))
+            runtime.tokens.use(_shared_secret(runtime))
         return False
     with runtime.database.read() as db:
         rows = _current(db, runtime)
@@ -56,13 +60,17 @@ def rotate(runtime: Runtime) -> str:
     """Let a new key sign and return its `kid`. The one before verifies until its last token has expired."""
     if runtime.settings.algorithm == "HS256":
         raise ConfigurationError("HS256 has no keys in the database: change GQLAUTH_SECRET_KEY instead")
-    with runtime.database.transaction() as db:
-        signing = _signing(db, runtime)
-        if signing is not None:
-            signing.retired_at = runtime.clock()
-            db.flush()
-        kid = _add(db, runtime)
-        emit(db, KeysRotated(kid=kid))
+    try:
+        with runtime.database.transaction() as db:
+            signing = _signing(db, runtime)
+            if signing is not None:
+                signing.retired_at = runtime.clock()
+                db.flush()
+            kid = _add(db, runtime)
+            emit(db, KeysRotated(kid=kid))
+    except IntegrityError:
+        # Another rotation was first, and its key signs already: this one comes after it.
+        return rotate(runtime)
     return kid
 
 
@@ -74,10 +82,10 @@ def every(runtime: Runtime) -> Sequence[Key]:
 
 def _current(db: Session, runtime: Runtime) -> Sequence[Key]:
     """Return the keys that count, the signing one first."""
-    oldest = runtime.clock() - timedelta(seconds=runtime.settings.access_token_seconds)
+    oldest = runtime.clock() - timedelta(seconds=runtime.settings.access_token_seconds + ROTATION_SECONDS)
     alive = sa.or_(Key.retired_at.is_(None), Key.retired_at > oldest)
     of_algorithm = Key.algorithm == runtime.settings.algorithm
-    newest_first = (Key.retired_at.is_not(None), Key.created_at.desc())
+    newest_first = (Key.retired_at.is_not(None), Key.created_at.desc(), Key.kid)
     return db.scalars(sa.select(Key).where(of_algorithm, alive).order_by(*newest_first)).all()
 
 
@@ -94,9 +102,18 @@ def _add(db: Session, runtime: Runtime) -> str:
     return key.kid
 
 
+def _shared_secret(runtime: Runtime) -> tokens.KeyRing:
+    try:
+        return tokens.shared_secret(runtime.settings.secret_key or "")
+    except InvalidKeyError:
+        raise ConfigurationError("GQLAUTH_SECRET_KEY is a public key: use 32 random bytes or more") from None
+
+
 def _read(row: Key, runtime: Runtime) -> tokens.SigningKey:
     try:
-        return tokens.load_key(row.kid, row.private_key, runtime.settings.key_encryption_key)
+        return tokens.load_key(
+            row.kid, runtime.settings.algorithm, row.private_key, runtime.settings.key_encryption_key
+        )
     except (ValueError, TypeError):
         raise ConfigurationError(
             f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from gqlauth.database import Base, Database
+from gqlauth.errors import ConfigurationError
 from gqlauth.keys.models import Key
 from gqlauth.sessions.models import Session
 from gqlauth.users.models import User
@@ -32,7 +33,10 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> bool:
-    """Bring the database to the newest revision; tell whether there was something to do."""
+    """Bring the database to the newest revision; tell whether there was something to do.
+
+    Raises `ConfigurationError` if a newer gqlauth has been at it.
+    """
     if current(database) == HEAD:
         return False
     # On SQLite the transaction begins with the write lock. Two servers that start at once: the second waits, and finds
@@ -77,8 +81,13 @@ def _create(connection: sa.Connection) -> None:
 
 def _migrate(connection: sa.Connection) -> None:
     from alembic import command
+    from alembic.util import CommandError
 
-    command.upgrade(config(connection), "head")
+    try:
+        command.upgrade(config(connection), "head")
+    except CommandError:
+        found = _current(connection)
+        raise ConfigurationError(f"the database is at revision {found}, which this gqlauth does not know") from None
 
 
 def config(connection: sa.Connection) -> Config:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import cast
 
 import sqlalchemy as sa
 from jwt import InvalidKeyError
@@ -16,6 +18,7 @@ from gqlauth.errors import ConfigurationError
 from gqlauth.events import KeysRotated
 from gqlauth.keys.models import Key
 from gqlauth.runtime import Runtime
+from gqlauth.settings import Algorithm
 
 # Another process may sign with a key for this long after it was retired, until it looks for the new one.
 ROTATION_SECONDS = 60
@@ -74,6 +77,21 @@ def rotate(runtime: Runtime) -> str:
     return kid
 
 
+def encrypt(runtime: Runtime) -> int:
+    """Encrypt every private key under the first of the configured keys, and return how many there are.
+
+    Those that follow it in `GQLAUTH_KEY_ENCRYPTION_KEY` can be taken away then. Raises `ConfigurationError` if a key
+    cannot be read, and changes none.
+    """
+    if not runtime.settings.encryption_keys:
+        raise ConfigurationError("GQLAUTH_KEY_ENCRYPTION_KEY is not set")
+    with runtime.database.transaction() as db:
+        rows = db.scalars(sa.select(Key).with_for_update()).all()
+        for row in rows:
+            row.private_key = _serialize(_read(row, runtime), runtime)
+    return len(rows)
+
+
 def every(runtime: Runtime) -> Sequence[Key]:
     """Return all keys, newest first."""
     with runtime.database.read() as db:
@@ -96,7 +114,7 @@ def _signing(db: Session, runtime: Runtime) -> Key | None:
 
 def _add(db: Session, runtime: Runtime) -> str:
     key = tokens.generate_key(runtime.settings.algorithm)
-    pem = tokens.serialize_key(key.private, runtime.settings.key_encryption_key)
+    pem = _serialize(key, runtime)
     db.add(Key(kid=key.kid, algorithm=runtime.settings.algorithm, private_key=pem, created_at=runtime.clock()))
     db.flush()
     return key.kid
@@ -109,13 +127,15 @@ def _shared_secret(runtime: Runtime) -> tokens.KeyRing:
         raise ConfigurationError("GQLAUTH_SECRET_KEY is a public key: use 32 random bytes or more") from None
 
 
+def _serialize(key: tokens.SigningKey, runtime: Runtime) -> str:
+    return tokens.serialize_key(key.private, next(iter(runtime.settings.encryption_keys), None))
+
+
 def _read(row: Key, runtime: Runtime) -> tokens.SigningKey:
-    try:
-        return tokens.load_key(
-            row.kid, runtime.settings.algorithm, row.private_key, runtime.settings.key_encryption_key
-        )
-    except (ValueError, TypeError):
-        raise ConfigurationError(
-            f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
-            "that it was encrypted under"
-        ) from None
+    for passphrase in runtime.settings.encryption_keys or (None,):
+        with suppress(ValueError, TypeError):
+            return tokens.load_key(row.kid, cast("Algorithm", row.algorithm), row.private_key, passphrase)
+    raise ConfigurationError(
+        f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
+        "that it was encrypted under"
+    )

@@ -199,13 +199,16 @@ def _as_it_is(value: Any) -> Any:
 
 
 class PostgreSQLLookup:
-    """Shares round trips: keys that arrive while a statement is in flight are asked for together in the next one."""
+    """Shares round trips: keys that arrive while a statement is in flight are asked for together in the next one.
+
+    As on SQLite, the statement is compiled once and the driver is asked directly, on a connection that is kept.
+    """
 
     def __init__(self, engine: Engine, key: sa.ColumnElement[UUID], columns: sa.Select[*tuple[Any, ...]]) -> None:
         self._engine = engine
-        self._statement = columns.add_columns(key.label("lookup_key")).where(
-            key == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Uuid())))
-        )
+        statement = columns.add_columns(key).where(key == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Uuid()))))
+        self._sql = str(statement.compile(dialect=engine.dialect))
+        self._connection: Connection | None = None
         self._waiting: dict[UUID, asyncio.Future[tuple[Any, ...] | None]] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -220,7 +223,9 @@ class PostgreSQLLookup:
         return await asyncio.shield(future)
 
     def close(self) -> None:
-        """Nothing is held between statements."""
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
 
     async def _work(self) -> None:
         try:
@@ -243,5 +248,17 @@ class PostgreSQLLookup:
             future.set_result(rows.get(key))
 
     def _fetch(self, keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            return {row[-1]: tuple(row[:-1]) for row in connection.execute(self._statement, {"keys": keys})}
+        if self._connection is not None:
+            try:
+                return self._ask(self._connection, keys)
+            except Exception:
+                # The server may have closed the connection since it was last used; whatever it was, a new one tells.
+                self._connection.invalidate()
+                self._connection.close()
+        self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._ask(self._connection, keys)
+
+    def _ask(self, connection: Connection, keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101 -- an open connection has its driver's
+        return {row[-1]: row[:-1] for row in driver.execute(self._sql, {"keys": keys})}

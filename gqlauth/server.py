@@ -23,6 +23,7 @@ logger = logging.getLogger("gqlauth")
 
 KEEP_ALIVE_SECONDS = 20
 SHUTDOWN_SECONDS = 10
+BACKLOG = 2048
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
@@ -90,6 +91,8 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        # From now on clients wait in the queue: who reads the address below may come before the first worker is ready.
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise ConfigurationError(f"cannot listen on {host} port {port}: {error.strerror}") from None

@@ -16,7 +16,7 @@ from gqlauth.context import Profile, Refused, Viewer
 from gqlauth.database import emit, new_id
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
 from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionEnded
-from gqlauth.ratelimit import REFRESH
+from gqlauth.ratelimit import REFRESH, network
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, Session
 from gqlauth.tokens import Claims
@@ -72,7 +72,7 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
     Raises `InvalidRefreshToken` or `RateLimited`.
     """
     session_id = refresh_tokens.read(token)
-    runtime.limiter.reserve(REFRESH, str(session_id))
+    runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
     try:
         with runtime.database.transaction() as db:
             session = db.get(Session, session_id, with_for_update=True) if session_id else None

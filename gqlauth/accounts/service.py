@@ -185,7 +185,7 @@ def get_user(runtime: Runtime, user_id: UUID) -> User | None:
 def disable_user(runtime: Runtime, email: str) -> bool:
     """Keep an account out and end its sessions at once (ASVS 7.4.2); tell whether there is such an account."""
     with runtime.database.transaction() as db:
-        user = find_by_email(db, email)
+        user = find_by_email(db, email, lock=True)
         if user is None:
             return False
         if user.disabled_at is None:
@@ -198,7 +198,7 @@ def disable_user(runtime: Runtime, email: str) -> bool:
 def enable_user(runtime: Runtime, email: str) -> bool:
     """Let an account sign in again; tell whether there is such an account."""
     with runtime.database.transaction() as db:
-        user = find_by_email(db, email)
+        user = find_by_email(db, email, lock=True)
         if user is None:
             return False
         if user.disabled_at is not None:

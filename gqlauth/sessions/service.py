@@ -132,9 +132,16 @@ def end_every_session(runtime: Runtime, user_id: UUID) -> int:
 
 
 def end_by_refresh_token(runtime: Runtime, *, token: str, client: Client) -> bool:
-    """End the session whose current refresh token this is; tell whether it was alive."""
+    """End the session that issued this refresh token; tell whether it was alive.
+
+    A token that is used up serves as well: another tab may have refreshed while this one signs out.
+    """
+    session_id = refresh_tokens.read(token)
     with runtime.database.transaction() as db:
-        return _end(runtime, db, client, Session.refresh_hash == refresh_tokens.digest(token)) == 1
+        session = db.get(Session, session_id, with_for_update=True) if session_id else None
+        if session is None or not refresh_tokens.is_genuine(token, session.refresh_key):
+            return False
+        return _end(runtime, db, client, Session.id == session.id) == 1
 
 
 def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID, *, but: UUID | None = None, client: Client) -> int:

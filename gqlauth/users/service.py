@@ -62,10 +62,11 @@ def email_key(email: str) -> str | None:
         return None
 
 
-def find_by_email(db: Session, email: str) -> User | None:
-    """Return the account with this e-mail address, however it is capitalised."""
+def find_by_email(db: Session, email: str, *, lock: bool = False) -> User | None:
+    """Return the account with this e-mail address, however it is capitalised; `lock` it for whoever changes it."""
     key = email_key(email)
-    return None if key is None else db.scalar(sa.select(User).where(User.email_key == key))
+    found = sa.select(User).where(User.email_key == key)
+    return None if key is None else db.scalar(found.with_for_update() if lock else found)
 
 
 def device_token(user: User) -> str:

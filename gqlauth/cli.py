@@ -113,6 +113,12 @@ def keys_rotate() -> None:
     click.echo(keys.rotate(_ready_runtime()))
 
 
+@keys_group.command("encrypt")
+def keys_encrypt() -> None:
+    """Encrypt all keys under the first key of GQLAUTH_KEY_ENCRYPTION_KEY; those after it may go then."""
+    click.echo(f"encrypted {keys.encrypt(_ready_runtime())}")
+
+
 @cli.group()
 def users() -> None:
     """The accounts."""

@@ -112,10 +112,12 @@ def emit(db: Session, *events: Event) -> None:
 
 def create_engine(url: URL) -> Engine:
     """Return an engine whose transactions mean the same on SQLite and PostgreSQL."""
-    # An error in the log must not quote a statement's parameters: hashes and e-mail addresses are among them.
+    # Errors are logged, and what a statement was given is private: addresses, hashes, the signing key (ASVS 16.2.5).
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True, **options)
+        engine = sa.create_engine(url, pool_pre_ping=True, **options)
+        sa.event.listen(engine, "connect", _configure_postgresql)
+        return engine
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
     sa.event.listen(engine, "do_connect", _create_file)
     sa.event.listen(engine, "connect", _configure_sqlite)
@@ -123,12 +125,18 @@ def create_engine(url: URL) -> Engine:
     return engine
 
 
+def _configure_postgresql(connection: Any, record: Any) -> None:
+    # Times are given back in the connection's zone, whatever the server's is.
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
+
+
 def _create_file(dialect: sa.Dialect, record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> None:
     """Make a new database file readable by its owner alone: it holds the signing key. WAL files inherit the mode."""
     path = Path(arguments[0])
-    if not path.exists():
-        # What stands in the way is for SQLite to say.
-        with suppress(OSError):
+    # Where it cannot be made, SQLite says so itself.
+    with suppress(OSError):
+        if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
@@ -199,13 +207,16 @@ def _as_it_is(value: Any) -> Any:
 
 
 class PostgreSQLLookup:
-    """Shares round trips: keys that arrive while a statement is in flight are asked for together in the next one."""
+    """Shares round trips: keys that arrive while a statement is in flight are asked for together in the next one.
+
+    As on SQLite, the statement is compiled once and the driver is asked directly, on a connection that is kept.
+    """
 
     def __init__(self, engine: Engine, key: sa.ColumnElement[UUID], columns: sa.Select[*tuple[Any, ...]]) -> None:
         self._engine = engine
-        self._statement = columns.add_columns(key.label("lookup_key")).where(
-            key == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Uuid())))
-        )
+        statement = columns.add_columns(key).where(key == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Uuid()))))
+        self._sql = str(statement.compile(dialect=engine.dialect))
+        self._connection: Connection | None = None
         self._waiting: dict[UUID, asyncio.Future[tuple[Any, ...] | None]] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -220,7 +231,9 @@ class PostgreSQLLookup:
         return await asyncio.shield(future)
 
     def close(self) -> None:
-        """Nothing is held between statements."""
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
 
     async def _work(self) -> None:
         try:
@@ -243,5 +256,17 @@ class PostgreSQLLookup:
             future.set_result(rows.get(key))
 
     def _fetch(self, keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            return {row[-1]: tuple(row[:-1]) for row in connection.execute(self._statement, {"keys": keys})}
+        if self._connection is not None:
+            try:
+                return self._ask(self._connection, keys)
+            except Exception:
+                # The server may have closed the connection since it was last used; whatever it was, a new one tells.
+                self._connection.invalidate()
+                self._connection.close()
+        self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._ask(self._connection, keys)
+
+    def _ask(self, connection: Connection, keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
+        driver = connection.connection.driver_connection
+        assert driver is not None  # noqa: S101 -- an open connection has its driver's
+        return {row[-1]: row[:-1] for row in driver.execute(self._sql, {"keys": keys})}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import (
     SKIP,
@@ -37,9 +37,10 @@ from graphql import (
 from graphql.pyutils import print_path_list
 from graphql.validation.validate import ValidationAbortedError
 
+from gqlauth.errors import MAX_REPORTED_ERRORS
+from gqlauth.plan import Plan
 from gqlauth.settings import Settings
 
-MAX_REPORTED_ERRORS = 3
 # A message names what it is about, and a name may be as long as the document.
 MAX_MESSAGE_LENGTH = 500
 # What is kept is bounded by the documents' total size: a syntax tree takes some 500 times the bytes of its source.
@@ -92,6 +93,14 @@ class Limits:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A valid document, and the plans of those of its operations that have been executed, by the name asked for."""
+
+    document: DocumentNode
+    plans: dict[str | None, Plan] = field(default_factory=dict)
+
+
 class Documents:
     """Prepares documents for one schema, and remembers the valid ones."""
 
@@ -105,16 +114,16 @@ class Documents:
             ValuesOfCorrectTypeRule: _NamedValues,
         }
         self._rules = (*(ours.get(rule, rule) for rule in specified_rules), *closed)
-        self._kept: OrderedDict[str, DocumentNode] = OrderedDict()
+        self._kept: OrderedDict[str, Prepared] = OrderedDict()
         self._kept_characters = 0
 
-    def get(self, source: str) -> DocumentNode:
+    def get(self, source: str) -> Prepared:
         """Return the document, ready to execute. Raise `InvalidDocument` if it is not."""
-        document = self._kept.get(source)
-        if document is None:
-            document = self._prepare(source)
-            self._keep(source, document)
-        return document
+        prepared = self._kept.get(source)
+        if prepared is None:
+            prepared = Prepared(self._prepare(source))
+            self._keep(source, prepared)
+        return prepared
 
     def _prepare(self, source: str) -> DocumentNode:
         try:
@@ -137,10 +146,10 @@ class Documents:
             raise InvalidDocument(errors)
         return document
 
-    def _keep(self, source: str, document: DocumentNode) -> None:
+    def _keep(self, source: str, prepared: Prepared) -> None:
         if len(source) > LONGEST_CACHED:
             return
-        self._kept[source] = document
+        self._kept[source] = prepared
         self._kept_characters += len(source)
         while self._kept_characters > CACHED_CHARACTERS:
             oldest, _ = self._kept.popitem(last=False)

@@ -14,6 +14,9 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 
+# Of all that is wrong with one request, as much as a person reads.
+MAX_REPORTED_ERRORS = 3
+
 
 class ConfigurationError(Exception):
     """The settings, the database or the keys do not allow a safe start. The message is one line for the operator."""

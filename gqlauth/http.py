@@ -22,6 +22,7 @@ from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.context import Context
+from gqlauth.errors import Reason, Unauthenticated
 from gqlauth.schema import INTERNAL_ERROR, Schema
 
 logger = logging.getLogger("gqlauth")
@@ -101,7 +102,7 @@ class GraphQLView:
         context = await self._get_context(Request(scope))
         result = await self._execute(request, context)
         data, status = shape(result, media_type)
-        await self._send(send, status, media_type, data, context.response_headers)
+        await self._send(send, status, media_type, data, [*context.response_headers, *challenge(result)])
 
     def _parse(self, body: bytes) -> GraphQLRequest:
         try:
@@ -275,6 +276,25 @@ def shape(result: ExecutionResult, media_type: str) -> tuple[dict[str, Any], int
     if result.extensions:
         data["extensions"] = result.extensions
     return data, 200
+
+
+def challenge(result: ExecutionResult) -> list[tuple[bytes, bytes]]:
+    """Return the `WWW-Authenticate` header where nothing was answered because nobody is signed in (RFC 6750 section 3).
+
+    The status stays that of GraphQL over HTTP; RFC 9110 section 11.6.1 allows the header with any.
+    """
+    if result.data is not None or not result.errors:
+        return []
+    reasons = [(error.extensions or {}).get("reason") for error in result.errors if _is_unauthenticated(error)]
+    if len(reasons) < len(result.errors):
+        return []
+    if reasons[0] == Reason.TOKEN_MISSING:
+        return [(b"www-authenticate", b"Bearer")]
+    return [(b"www-authenticate", f'Bearer error="invalid_token", error_description="{reasons[0]}"'.encode())]
+
+
+def _is_unauthenticated(error: GraphQLError) -> bool:
+    return (error.extensions or {}).get("code") == Unauthenticated.code
 
 
 def _quality(parameters: list[str]) -> float:

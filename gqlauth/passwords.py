@@ -22,6 +22,8 @@ SCHEME = "bcrypt-sha384"
 MAX_LENGTH = 256
 # NFKC can shorten a text to a fifth; beyond this a password is refused before any work is done on it.
 MAX_RAW_LENGTH = 5 * MAX_LENGTH
+# The end of a well-formed hash of no password: checking against it costs what a real check costs.
+NO_PASSWORD = "." * 53
 SERVICE_WORDS = ("gqlauth", "graphql")
 
 
@@ -39,8 +41,7 @@ class Passwords:
     def __init__(self, *, cost: int, min_length: int = 8) -> None:
         self.cost = cost
         self.min_length = min_length
-        # A well-formed hash of no password: checking against it costs what a real check costs.
-        self._dummy = f"{SCHEME}$2b${cost:02}$" + "." * 53
+        self._dummy = f"{SCHEME}$2b${cost:02}${NO_PASSWORD}"
 
     def check(self, password: str, *, words: tuple[str, ...] = (), field: str = "password") -> None:
         """Raise `WeakPassword` unless the policy allows this password.
@@ -49,6 +50,8 @@ class Passwords:
         6.2.5, 6.2.9, 6.2.11: length and known-bad lists, no composition rules.
         """
         normal = _normalise(password) if len(password) <= MAX_RAW_LENGTH else password
+        if _has_surrogate(password):
+            raise WeakPassword("This is not Unicode text.", field=field)
         if len(normal) < self.min_length:
             raise WeakPassword(f"Use at least {self.min_length} characters.", field=field)
         if len(normal) > MAX_LENGTH:
@@ -68,15 +71,26 @@ class Passwords:
 
         The whole password counts, as it was given (ASVS 6.2.8).
         """
-        plausible = len(password) <= MAX_RAW_LENGTH
-        normal = _normalise(password) if plausible else ""
+        plausible = len(password) <= MAX_RAW_LENGTH and not _has_surrogate(password)
+        text = password if plausible else ""
         scheme, dollar, rest = (stored or self._dummy).partition("$")
-        secret = _prehash(normal) if scheme == SCHEME else normal.encode()
+        # Another system hashed the text as it was typed, and normalised nothing.
+        secret = _prehash(_normalise(text)) if scheme == SCHEME else text.encode()
         if len(secret) > 72:
             # Only a bare bcrypt hash gets here. What made it ignored the bytes past 72; we will not.
             plausible, secret = False, b""
         matches = bcrypt.checkpw(secret, (dollar + rest).encode())
+        if not matches:
+            self._even_out(rest)
         return matches and plausible and stored is not None
+
+    def _even_out(self, rest: str) -> None:
+        """Let the refusal of a hash of a lower cost take as long as the dummy's, or its time tells that it exists.
+
+        2^c + 2^c + 2^(c+1) + … + 2^(cost-1) = 2^cost.
+        """
+        for cost in range(int(rest.split("$")[1]), self.cost):
+            bcrypt.checkpw(b"", f"$2b${cost:02}${NO_PASSWORD}".encode())
 
     def needs_rehash(self, stored: str) -> bool:
         """Tell whether the hash was made by another scheme or at another cost than today's."""
@@ -94,13 +108,18 @@ def _normalise(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
+def _has_surrogate(password: str) -> bool:
+    """Tell whether this is half a character, which JSON can spell and UTF-8 cannot."""
+    return any("\ud800" <= character <= "\udfff" for character in password)
+
+
 def _prehash(password: str) -> bytes:
     return base64.b64encode(hashlib.sha384(password.encode()).digest())
 
 
 def _made_of(password: str, words: tuple[str, ...]) -> bool:
     """Tell whether little is left of the password without the person's words, and no letter."""
-    parts = {part for word in words for part in re.split(r"[\W_]+", word.casefold()) if len(part) >= 3}
+    parts = {part for word in words for part in re.split(r"[\W_]+", _normalise(word).casefold()) if len(part) >= 3}
     rest = password
     for part in sorted({*parts, *SERVICE_WORDS}, key=len, reverse=True):
         rest = rest.replace(part, "")

@@ -9,20 +9,20 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Iterable, Iterator
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import strawberry
 from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
-from graphql.execution import Executor
 from strawberry.extensions import SchemaExtension
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import ExecutionContext, PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery
-from gqlauth.documents import MAX_REPORTED_ERRORS, Documents, InvalidDocument, Limits, discreet
+from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
+from gqlauth.errors import MAX_REPORTED_ERRORS
+from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery
 
 logger = logging.getLogger("gqlauth")
@@ -40,13 +40,6 @@ class Query(AccountQuery, SessionQuery):
 @strawberry.type(description="Change.")
 class Mutation(AccountMutation, SessionMutation):
     """All mutations of gqlauth, to build on."""
-
-
-class PlainExecutor(Executor[Any]):
-    """graphql-core's executor without incremental delivery, with the resolve info that Strawberry expects."""
-
-    operation_extensions: dict[str, Any] | None = None
-    build_resolve_info = StrawberryGraphQLCoreExecutionContext.build_resolve_info
 
 
 class Schema(strawberry.Schema):
@@ -69,6 +62,8 @@ class Schema(strawberry.Schema):
         prepare = _preparing(self)
         super().__init__(query, mutation, subscription, extensions=[*extensions, prepare], **options)
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
+        # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
+        self._has_plans = not (self.exception_handlers or self._has_hooks)
         self.limit(limits or Limits())
 
     def limit(self, limits: Limits) -> None:
@@ -88,22 +83,12 @@ class Schema(strawberry.Schema):
     ) -> ExecutionResult:
         """Execute one operation. The result is a `PreExecutionError` where execution did not begin."""
         try:
-            document = self.documents.get(query or "")
+            prepared = self.documents.get(query or "")
         except InvalidDocument as invalid:
             return PreExecutionError(data=None, errors=invalid.errors)
-        if error := _refuse_type(document, operation_name, allowed_operation_types):
+        if error := _refuse_type(prepared.document, operation_name, allowed_operation_types):
             return PreExecutionError(data=None, errors=[error])
-        executor = PlainExecutor.build(
-            self._schema,
-            document,
-            root_value,
-            context_value,
-            variable_values,
-            operation_name,
-            is_awaitable=_is_awaitable,
-            max_coercion_errors=MAX_REPORTED_ERRORS,
-            hide_suggestions=self._hide_suggestions,
-        )
+        executor = self._executor(prepared, root_value, context_value, variable_values, operation_name)
         if isinstance(executor, list):
             return PreExecutionError(data=None, errors=[discreet(error) for error in executor[:MAX_REPORTED_ERRORS]])
         if self._has_hooks:
@@ -117,9 +102,37 @@ class Schema(strawberry.Schema):
                 operation_extensions,
             )
             return _masked(result)
+        executor.operation_extensions = operation_extensions
         outcome: Any = executor.execute_operation()
-        result = await outcome if _is_awaitable(outcome) else outcome
+        result = await outcome if is_awaitable(outcome) else outcome
         return _masked(ExecutionResult(data=result.data, errors=result.errors))
+
+    def _executor(
+        self,
+        prepared: Prepared,
+        root_value: Any,
+        context_value: Any,
+        variables: dict[str, Any] | None,
+        name: str | None,
+    ) -> PlainExecutor | list[GraphQLError]:
+        """Return what executes the operation, by its plan from the second time on; or why it cannot be executed."""
+        plan = prepared.plans.get(name)
+        if plan is not None:
+            return plan.executor(root_value, context_value, variables)
+        executor: Any = PlainExecutor.build(
+            self._schema,
+            prepared.document,
+            root_value,
+            context_value,
+            variables,
+            name,
+            is_awaitable=is_awaitable,
+            max_coercion_errors=MAX_REPORTED_ERRORS,
+            hide_suggestions=self._hide_suggestions,
+        )
+        if isinstance(executor, PlainExecutor) and self._has_plans and is_plannable(prepared.document):
+            prepared.plans[name] = Plan(executor)
+        return executor  # type: ignore[no-any-return]
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Log nothing: `_masked` logs what is unexpected, and a refusal is an event, not an error."""
@@ -131,7 +144,9 @@ def _preparing(schema: Schema) -> type[SchemaExtension]:
     class Prepare(SchemaExtension):
         def on_parse(self) -> Iterator[None]:
             try:
-                self.execution_context.graphql_document = schema.documents.get(self.execution_context.query or "")
+                self.execution_context.graphql_document = schema.documents.get(
+                    self.execution_context.query or ""
+                ).document
             except InvalidDocument as invalid:
                 raise invalid.errors[0] from None
             # The documents are validated already.
@@ -154,11 +169,6 @@ def _refuse_type(
             if chosen:
                 return GraphQLError(f"A {definition.operation.value} is not served here.", definition)
     return None
-
-
-def _is_awaitable(value: Any) -> TypeGuard[Awaitable[Any]]:
-    """Tell whether a resolver's value has to be awaited; what has no `__await__` in its class need not be."""
-    return hasattr(type(value), "__await__")
 
 
 def _masked(result: ExecutionResult) -> ExecutionResult:

@@ -53,8 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key_encryption_key: Annotated[
         str | None,
         Meta(
-            description="Encrypts the private keys in the database; 32 characters or more, "
-            "required in production on PostgreSQL.",
+            description="Encrypts the private keys in the database; 32 characters or more, without commas. Required in "
+            "production on PostgreSQL. Earlier ones may follow after commas: see `gqlauth keys encrypt`.",
             extra=SECRET,
         ),
     ] = None
@@ -121,7 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.algorithm == "HS256":
             _check_secret("GQLAUTH_SECRET_KEY", self.secret_key)
         if self.key_encryption_key is not None:
-            _check_secret("GQLAUTH_KEY_ENCRYPTION_KEY", self.key_encryption_key)
+            for key in self.encryption_keys or ("",):
+                _check_secret("GQLAUTH_KEY_ENCRYPTION_KEY", key)
         elif self.production and self.url.get_backend_name() != "sqlite" and self.algorithm != "HS256":
             raise ConfigurationError(
                 "GQLAUTH_KEY_ENCRYPTION_KEY must be set in production on PostgreSQL: "
@@ -163,6 +164,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             text = "postgresql://" + text.removeprefix("postgres://")
         url = make_url(text)
         return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+
+    @property
+    def encryption_keys(self) -> tuple[str, ...]:
+        """What encrypts private keys, and after that what they may still be encrypted under."""
+        return tuple(key.strip() for key in (self.key_encryption_key or "").split(",") if key.strip())
 
     @property
     def token_issuer(self) -> str:

@@ -21,7 +21,7 @@ import jwt
 import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from gqlauth.clock import Clock
 from gqlauth.errors import Reason
@@ -33,6 +33,7 @@ CACHED_TOKENS = 10_000
 # A token made on a machine whose clock runs a little ahead of ours is not from the future.
 CLOCK_SKEW_SECONDS = 5
 
+JWS = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 COMPACT_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -52,8 +53,10 @@ class UnknownKey(InvalidToken):
 
 
 class Payload(msgspec.Struct):
-    """The claims that a token must have, with their types; PyJWT compares `iss` and `aud`."""
+    """The claims that a token must have (RFC 9068 section 2.2), with their exact types: `true` or `1.0` is no time."""
 
+    iss: str
+    aud: str | list[str]
     sub: UUID
     sid: UUID
     jti: str
@@ -132,10 +135,12 @@ class AccessTokens:
 
     def verify(self, token: str) -> Claims:
         """Return what the token says. Raise `InvalidToken` for any other than a current one of ours."""
-        claims = self._verified.get(token)
+        verified = self._verified
+        claims = verified.get(token)
         if claims is None:
             claims = self._decode(token)
-            self._remember(token, claims)
+            # Kept in the cache of before the check: if another thread takes the key away meanwhile, it is gone with it.
+            _remember(verified, token, claims)
         if self.clock().timestamp() >= claims.expires_at:
             raise InvalidToken(Reason.TOKEN_EXPIRED)
         return claims
@@ -145,32 +150,13 @@ class AccessTokens:
             raise RuntimeError("no keys are loaded: run inside Auth.lifespan")
         return self.keys
 
-    def _remember(self, token: str, claims: Claims) -> None:
-        """Keep a verified token. Only those: a cache of refusals would be the attacker's to fill."""
-        self._verified[token] = claims
-        if len(self._verified) > CACHED_TOKENS:
-            self._verified.popitem(last=False)
-
     def _decode(self, token: str) -> Claims:
-        if len(token) > MAX_TOKEN_BYTES or not _is_compact(token):
+        if len(token) > MAX_TOKEN_BYTES:
             raise InvalidToken(Reason.TOKEN_INVALID)
         try:
             key = self._key_for(jwt.get_unverified_header(token))
-            payload = jwt.decode(
-                token,
-                key,
-                algorithms=[self.algorithm],
-                issuer=self.issuer,
-                audience=self.audience,
-                # The times are looked at by `_claims`, with our own clock.
-                options={
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_nbf": False,
-                    "enforce_minimum_key_length": True,
-                },
-            )
-        except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
+            payload = msgspec.json.decode(signed_payload(token, key, self.algorithm), type=Payload)
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise InvalidToken(Reason.TOKEN_INVALID) from error
         return self._claims(payload)
 
@@ -186,21 +172,26 @@ class AccessTokens:
             raise UnknownKey(Reason.TOKEN_INVALID)
         return keys.verifying[kid]
 
-    def _claims(self, payload: dict[str, Any]) -> Claims:
-        """Check the claims that PyJWT does not, or not as strictly (RFC 9068 section 2.2)."""
+    def _claims(self, stated: Payload) -> Claims:
+        """Check that it is by us, for us, and not from the future (RFC 9068 section 4). `verify` looks at `exp`."""
+        audiences = [stated.aud] if isinstance(stated.aud, str) else stated.aud
         now = self.clock().timestamp() + CLOCK_SKEW_SECONDS
-        try:
-            stated = msgspec.convert(payload, Payload)
-        except msgspec.ValidationError as error:
-            raise InvalidToken(Reason.TOKEN_INVALID) from error
-        if stated.iat > now or stated.nbf > now:
+        if stated.iss != self.issuer or self.audience not in audiences or stated.iat > now or stated.nbf > now:
             raise InvalidToken(Reason.TOKEN_INVALID)
         return Claims(stated.sub, stated.sid, stated.jti, stated.iat, stated.exp)
 
 
+def signed_payload(token: str, key: PublicKey | bytes, algorithm: Algorithm) -> bytes:
+    """Return what this key has signed with this algorithm, and no other. Raise `jwt.PyJWTError` if it has not."""
+    if not _is_compact(token):
+        raise jwt.DecodeError("not the compact form")
+    payload: bytes = JWS.decode(token, key, algorithms=[algorithm])
+    return payload
+
+
 def shared_secret(secret: str) -> KeyRing:
-    """Return the key ring of HS256."""
-    key = secret.encode()
+    """Return the key ring of HS256. Raise `jwt.InvalidKeyError` for what is no secret but a public key."""
+    key = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
     return KeyRing(signing_kid=None, signing_key=key, verifying={None: key})
 
 
@@ -232,15 +223,29 @@ def serialize_key(private: PrivateKey, passphrase: str | None) -> str:
     return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
 
 
-def load_key(kid: str, pem: str, passphrase: str | None) -> SigningKey:
-    """Read what `serialize_key` wrote. Raise `ValueError` or `TypeError` if it cannot be read or is not named so."""
+def load_key(kid: str, algorithm: Algorithm, pem: str, passphrase: str | None) -> SigningKey:
+    """Read what `serialize_key` wrote.
+
+    Raise `ValueError` or `TypeError` if it cannot be read, is not named so, or is not of this algorithm.
+    """
     encrypted = "BEGIN ENCRYPTED" in pem
     private = serialization.load_pem_private_key(
         pem.encode(), passphrase.encode() if passphrase is not None and encrypted else None
     )
     if not isinstance(private, PrivateKey) or thumbprint(private.public_key()) != kid:
         raise ValueError("the key is not the one that it is named")
+    if not _fits(private, algorithm):
+        raise ValueError(f"the key is not one of {algorithm}")
     return SigningKey(kid, private)
+
+
+def _fits(key: PrivateKey, algorithm: Algorithm) -> bool:
+    """Tell whether the key is of the algorithm: one key, one algorithm (RFC 8725 section 3.1)."""
+    if algorithm == "ES256":
+        return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
+    if algorithm == "EdDSA":
+        return isinstance(key, ed25519.Ed25519PrivateKey)
+    return algorithm == "RS256" and isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048
 
 
 def jwk(key: PublicKey) -> dict[str, str]:
@@ -268,6 +273,13 @@ def thumbprint(key: PublicKey) -> str:
     """Return the RFC 7638 thumbprint: base64url SHA-256 over the required members in order."""
     members = json.dumps(dict(sorted(jwk(key).items())), separators=(",", ":"))
     return base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest()).rstrip(b"=").decode()
+
+
+def _remember(verified: OrderedDict[str, Claims], token: str, claims: Claims) -> None:
+    """Keep a verified token. Only those: a cache of refusals would be the attacker's to fill."""
+    verified[token] = claims
+    if len(verified) > CACHED_TOKENS:
+        verified.popitem(last=False)
 
 
 def _is_compact(token: str) -> bool:

@@ -419,3 +419,22 @@ def client_log(caplog: pytest.LogCaptureFixture) -> list[str]:
     """What the server logs during a test."""
     caplog.set_level("INFO", "gqlauth")
     return caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("token", "challenge"),
+    [
+        (None, "Bearer"),
+        ("nonsense", 'Bearer error="invalid_token", error_description="TOKEN_INVALID"'),
+    ],
+)
+def test_a_request_that_is_refused_as_a_whole_says_how_to_sign_in(
+    http_client: TestClient, token: str | None, challenge: str
+) -> None:
+    """RFC 6750 section 3."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    refused_whole = http_client.post("/graphql", json={"query": "{ me { id } }"}, headers=headers)
+    assert refused_whole.headers["www-authenticate"] == challenge
+    for document in ("{ __typename }", "{ nothing }"):
+        answer = http_client.post("/graphql", json={"query": document}, headers=headers)
+        assert "www-authenticate" not in answer.headers

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
+from typing import cast
 
 import sqlalchemy as sa
+from jwt import InvalidKeyError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,6 +18,10 @@ from gqlauth.errors import ConfigurationError
 from gqlauth.events import KeysRotated
 from gqlauth.keys.models import Key
 from gqlauth.runtime import Runtime
+from gqlauth.settings import Algorithm
+
+# Another process may sign with a key for this long after it was retired, until it looks for the new one.
+ROTATION_SECONDS = 60
 
 
 def load(runtime: Runtime) -> bool:
@@ -24,7 +31,7 @@ def load(runtime: Runtime) -> bool:
     """
     if runtime.settings.algorithm == "HS256":
         if runtime.tokens.keys is None:
-            runtime.tokens.use(tokens.shared_secret(runtime.settings.secret_key or ""))
+            runtime.tokens.use(_shared_secret(runtime))
         return False
     with runtime.database.read() as db:
         rows = _current(db, runtime)
@@ -56,14 +63,33 @@ def rotate(runtime: Runtime) -> str:
     """Let a new key sign and return its `kid`. The one before verifies until its last token has expired."""
     if runtime.settings.algorithm == "HS256":
         raise ConfigurationError("HS256 has no keys in the database: change GQLAUTH_SECRET_KEY instead")
-    with runtime.database.transaction() as db:
-        signing = _signing(db, runtime)
-        if signing is not None:
-            signing.retired_at = runtime.clock()
-            db.flush()
-        kid = _add(db, runtime)
-        emit(db, KeysRotated(kid=kid))
+    try:
+        with runtime.database.transaction() as db:
+            signing = _signing(db, runtime)
+            if signing is not None:
+                signing.retired_at = runtime.clock()
+                db.flush()
+            kid = _add(db, runtime)
+            emit(db, KeysRotated(kid=kid))
+    except IntegrityError:
+        # Another rotation was first, and its key signs already: this one comes after it.
+        return rotate(runtime)
     return kid
+
+
+def encrypt(runtime: Runtime) -> int:
+    """Encrypt every private key under the first of the configured keys, and return how many there are.
+
+    Those that follow it in `GQLAUTH_KEY_ENCRYPTION_KEY` can be taken away then. Raises `ConfigurationError` if a key
+    cannot be read, and changes none.
+    """
+    if not runtime.settings.encryption_keys:
+        raise ConfigurationError("GQLAUTH_KEY_ENCRYPTION_KEY is not set")
+    with runtime.database.transaction() as db:
+        rows = db.scalars(sa.select(Key).with_for_update()).all()
+        for row in rows:
+            row.private_key = _serialize(_read(row, runtime), runtime)
+    return len(rows)
 
 
 def every(runtime: Runtime) -> Sequence[Key]:
@@ -74,10 +100,10 @@ def every(runtime: Runtime) -> Sequence[Key]:
 
 def _current(db: Session, runtime: Runtime) -> Sequence[Key]:
     """Return the keys that count, the signing one first."""
-    oldest = runtime.clock() - timedelta(seconds=runtime.settings.access_token_seconds)
+    oldest = runtime.clock() - timedelta(seconds=runtime.settings.access_token_seconds + ROTATION_SECONDS)
     alive = sa.or_(Key.retired_at.is_(None), Key.retired_at > oldest)
     of_algorithm = Key.algorithm == runtime.settings.algorithm
-    newest_first = (Key.retired_at.is_not(None), Key.created_at.desc())
+    newest_first = (Key.retired_at.is_not(None), Key.created_at.desc(), Key.kid)
     return db.scalars(sa.select(Key).where(of_algorithm, alive).order_by(*newest_first)).all()
 
 
@@ -88,17 +114,28 @@ def _signing(db: Session, runtime: Runtime) -> Key | None:
 
 def _add(db: Session, runtime: Runtime) -> str:
     key = tokens.generate_key(runtime.settings.algorithm)
-    pem = tokens.serialize_key(key.private, runtime.settings.key_encryption_key)
+    pem = _serialize(key, runtime)
     db.add(Key(kid=key.kid, algorithm=runtime.settings.algorithm, private_key=pem, created_at=runtime.clock()))
     db.flush()
     return key.kid
 
 
-def _read(row: Key, runtime: Runtime) -> tokens.SigningKey:
+def _shared_secret(runtime: Runtime) -> tokens.KeyRing:
     try:
-        return tokens.load_key(row.kid, row.private_key, runtime.settings.key_encryption_key)
-    except (ValueError, TypeError):
-        raise ConfigurationError(
-            f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
-            "that it was encrypted under"
-        ) from None
+        return tokens.shared_secret(runtime.settings.secret_key or "")
+    except InvalidKeyError:
+        raise ConfigurationError("GQLAUTH_SECRET_KEY is a public key: use 32 random bytes or more") from None
+
+
+def _serialize(key: tokens.SigningKey, runtime: Runtime) -> str:
+    return tokens.serialize_key(key.private, next(iter(runtime.settings.encryption_keys), None))
+
+
+def _read(row: Key, runtime: Runtime) -> tokens.SigningKey:
+    for passphrase in runtime.settings.encryption_keys or (None,):
+        with suppress(ValueError, TypeError):
+            return tokens.load_key(row.kid, cast("Algorithm", row.algorithm), row.private_key, passphrase)
+    raise ConfigurationError(
+        f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
+        "that it was encrypted under"
+    )

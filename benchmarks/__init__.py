@@ -1,0 +1,1 @@
+"""How fast gqlauth is, against floors that are measured in the same run. See README.md."""

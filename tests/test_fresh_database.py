@@ -1,0 +1,109 @@
+"""An empty database is made whole at once: the same as migrated step by step, and without Alembic."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from gqlauth import Settings, migrations
+from gqlauth.database import Base, Database
+from gqlauth.events import Events
+
+WITHOUT_ALEMBIC = """
+import sys
+from gqlauth import server, settings
+import gqlauth.cli
+server.prepare(settings.Settings.from_environ())
+sys.exit("alembic" in sys.modules)
+"""
+
+
+def create(database: Database) -> None:
+    assert migrations.upgrade(database)
+
+
+def migrate(database: Database) -> None:
+    with database.engine.begin() as connection:
+        command.upgrade(migrations.config(connection), "head")
+
+
+@pytest.fixture
+def database(settings: Settings) -> Any:
+    database = Database(settings.url, Events())
+    yield database
+    database.dispose()
+
+
+def described(connection: sa.Connection) -> dict[str, list[str]]:
+    """Return all that the database says of its tables."""
+    inspector = sa.inspect(connection)
+    return {
+        name: [
+            *map(told, inspector.get_columns(name)),
+            told(inspector.get_pk_constraint(name)),
+            *sorted(map(told, inspector.get_indexes(name))),
+            *sorted(map(told, inspector.get_unique_constraints(name))),
+            *sorted(map(told, inspector.get_foreign_keys(name))),
+        ]
+        for name in inspector.get_table_names()
+    }
+
+
+def told(part: Any) -> str:
+    return json.dumps(part, sort_keys=True, default=str)
+
+
+@pytest.mark.parametrize("make", [create, migrate])
+def test_the_models_find_nothing_to_change(database: Database, make: Any) -> None:
+    make(database)
+    with database.engine.connect() as connection:
+        options = {"version_table": migrations.VERSION_TABLE, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+    assert migrations.current(database) == migrations.HEAD
+    assert not migrations.upgrade(database)
+
+
+def test_created_is_the_same_as_migrated(database: Database) -> None:
+    create(database)
+    with database.engine.begin() as connection:
+        created = described(connection)
+        command.downgrade(migrations.config(connection), "base")
+        command.upgrade(migrations.config(connection), "head")
+        assert described(connection) == created
+
+
+def test_a_host_s_tables_beside_ours_are_left_alone(database: Database) -> None:
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
+    create(database)
+    with database.engine.connect() as connection:
+        assert {"orders", "users"} <= set(sa.inspect(connection).get_table_names())
+
+
+def test_servers_that_start_at_once_create_once(settings: Settings) -> None:
+    def start(_: int) -> bool:
+        database = Database(settings.url, Events())
+        try:
+            return migrations.upgrade(database)
+        finally:
+            database.dispose()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(start, range(8))) == 1
+
+
+def test_starting_does_not_import_alembic(database_url: str) -> None:
+    environment = {**os.environ, "GQLAUTH_DATABASE_URL": database_url}
+    for _ in ("an empty database", "an existing one"):
+        subprocess.run([sys.executable, "-c", WITHOUT_ALEMBIC], env=environment, check=True)

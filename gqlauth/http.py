@@ -14,16 +14,19 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import strawberry
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.context import Context
 from gqlauth.errors import Reason, Unauthenticated
-from gqlauth.schema import INTERNAL_ERROR, Schema
+from gqlauth.schema import INTERNAL_ERROR
 
 logger = logging.getLogger("gqlauth")
 
@@ -38,6 +41,9 @@ BODY_SECONDS = 10
 # and many clients would never see the answer.
 LINGER_SECONDS = 2
 LINGER_BYTES = 1_000_000
+
+# How a plain strawberry.Schema says that the document has no operation that it could execute.
+UNEXECUTABLE = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
 
 ContextGetter = Callable[[Request], Awaitable[Context]]
 
@@ -69,7 +75,7 @@ class GraphQLView:
     """An ASGI application: one GraphQL endpoint. `page` is what a browser is shown on GET, if anything."""
 
     def __init__(
-        self, schema: Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
+        self, schema: strawberry.Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
     ) -> None:
         self._schema = schema
         self._get_context = get_context
@@ -115,7 +121,7 @@ class GraphQLView:
 
     async def _execute(self, request: GraphQLRequest, context: Context) -> ExecutionResult:
         try:
-            return await self._schema.execute(
+            result: ExecutionResult = await self._schema.execute(
                 request.query,
                 request.variables,
                 context,
@@ -123,6 +129,9 @@ class GraphQLView:
                 allowed_operation_types=SERVED,
                 operation_extensions=request.extensions,
             )
+            return result
+        except UNEXECUTABLE:
+            return PreExecutionError(data=None, errors=[GraphQLError("There is no such operation.")])
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("internal_error id=%s", error_id)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "gqlauth"
 ORDER = [
     {"cli"},
     {"server", "doctor"},
-    {"app"},
+    {"app", "protocol"},
     {"auth"},
     {"http", "pages", "migrations"},
     {"schema"},

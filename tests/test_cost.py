@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gqlauth import http, server
+from gqlauth import http, protocol, server
 from tests.conftest import missing
 from tests.processes import Server, serving, serving_by
 from tests.support import ME, PASSWORD, SIGNUP
@@ -40,9 +40,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 IMPATIENT = """
-from gqlauth import cli, http, server
+from gqlauth import cli, http, protocol, server
 http.BODY_SECONDS = 1
-server.TRANSFER_SECONDS = server.KEEP_ALIVE_SECONDS = 2
+protocol.TRANSFER_SECONDS = server.KEEP_ALIVE_SECONDS = 2
 cli.main()
 """
 
@@ -281,7 +281,7 @@ def test_garbage_after_a_request_is_refused_and_the_request_answered(
 
 
 def test_the_defaults_are_no_more_patient_than_they_say() -> None:
-    assert (http.BODY_SECONDS, server.TRANSFER_SECONDS, server.KEEP_ALIVE_SECONDS) == (10, 20, 20)
+    assert (http.BODY_SECONDS, protocol.TRANSFER_SECONDS, server.KEEP_ALIVE_SECONDS) == (10, 20, 20)
 
 
 def drip(running: Server, *first: bytes) -> bytes:

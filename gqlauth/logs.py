@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import re
 import sys
 import time
-
-import msgspec
 
 from gqlauth import events
 
@@ -52,5 +51,5 @@ def configure() -> None:
 def _quoted(text: str) -> str:
     if PLAIN.fullmatch(text):
         return text
-    # JSON leaves U+2028 and its like as they are; a log viewer may break the line there.
-    return msgspec.json.encode(text).decode().encode("ascii", "backslashreplace").decode()
+    # In ASCII: a log viewer may break the line at U+2028 and its like.
+    return json.dumps(text)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from gqlauth.context import Viewer
 from gqlauth.database import emit
-from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
+from gqlauth.errors import AuthError, AuthErrorCode
 from gqlauth.events import (
     AccountDeleted,
     LoginFailed,
@@ -25,7 +25,7 @@ from gqlauth.events import (
 )
 from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
 from gqlauth.runtime import Client, Runtime
-from gqlauth.sessions.service import SignedIn, end_all, lock_living, replace_tokens, sign_in, was_here
+from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, replace_tokens, sign_in, was_here
 from gqlauth.users.models import MAX_EMAIL_LENGTH, User
 from gqlauth.users.service import check_email, check_name, email_key, find_by_email, is_device_of
 
@@ -91,12 +91,10 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
 
 
 def update_profile(runtime: Runtime, *, viewer: Viewer, name: str | None, client: Client) -> User:
-    """Change what is given and return the account. Raises `InvalidInput`."""
+    """Change what is given and return the account. Raises `InvalidInput` or `Unauthenticated`."""
     checked = None if name is None else check_name(name)
     with runtime.database.transaction() as db:
-        user = db.get(User, viewer.user_id, with_for_update=True)
-        if user is None:
-            raise Unauthenticated(Reason.SESSION_REVOKED)
+        user, _ = lock_viewer(runtime, db, viewer)
         if checked is not None and checked != user.name:
             user.name = checked
             emit(db, ProfileUpdated(user_id=user.id, ip_address=client.ip_address))
@@ -106,14 +104,14 @@ def update_profile(runtime: Runtime, *, viewer: Viewer, name: str | None, client
 def change_password(runtime: Runtime, *, viewer: Viewer, current: str, new: str, client: Client) -> SignedIn:
     """Replace the password, end the other sessions and give this one new tokens (ASVS 6.2.3, 7.4.3).
 
-    Raises `InvalidCredentials` or `WeakPassword`.
+    Raises `InvalidCredentials`, `WeakPassword` or `Unauthenticated`.
     """
     verified = _verify_owner(runtime, viewer, current, client, field="currentPassword")
     runtime.passwords.check(new, words=(verified.email, verified.name), field="newPassword")
     new_hash = runtime.passwords.hash(new)
     with runtime.database.transaction() as db:
-        user = _lock_verified(db, verified, field="currentPassword")
-        session = lock_living(runtime, db, viewer.session_id)
+        user, session = lock_viewer(runtime, db, viewer)
+        _check_unchanged(user, verified, field="currentPassword")
         user.password_hash = new_hash
         end_all(runtime, db, user.id, but=session.id, client=client)
         emit(db, PasswordChanged(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
@@ -121,14 +119,15 @@ def change_password(runtime: Runtime, *, viewer: Viewer, current: str, new: str,
 
 
 def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: Client) -> UUID:
-    """Delete the account with all that belongs to it, and return the id that it had. Raises `InvalidCredentials`.
+    """Delete the account with all that belongs to it, and return the id that it had.
 
     The database deletes the sessions along with their user, so that none is left over (GHSA-2vg6-77g8-24mp).
+    Raises `InvalidCredentials` or `Unauthenticated`.
     """
     verified = _verify_owner(runtime, viewer, password, client, field="password")
     with runtime.database.transaction() as db:
-        user = _lock_verified(db, verified, field="password")
-        lock_living(runtime, db, viewer.session_id)
+        user, _ = lock_viewer(runtime, db, viewer)
+        _check_unchanged(user, verified, field="password")
         db.execute(sa.delete(User).where(User.id == user.id))
         emit(db, AccountDeleted(user_id=user.id, ip_address=client.ip_address))
     return user.id
@@ -185,7 +184,7 @@ def get_user(runtime: Runtime, user_id: UUID) -> User | None:
 def disable_user(runtime: Runtime, email: str) -> bool:
     """Keep an account out and end its sessions at once (ASVS 7.4.2); tell whether there is such an account."""
     with runtime.database.transaction() as db:
-        user = find_by_email(db, email)
+        user = find_by_email(db, email, lock=True)
         if user is None:
             return False
         if user.disabled_at is None:
@@ -198,7 +197,7 @@ def disable_user(runtime: Runtime, email: str) -> bool:
 def enable_user(runtime: Runtime, email: str) -> bool:
     """Let an account sign in again; tell whether there is such an account."""
     with runtime.database.transaction() as db:
-        user = find_by_email(db, email)
+        user = find_by_email(db, email, lock=True)
         if user is None:
             return False
         if user.disabled_at is not None:
@@ -221,12 +220,10 @@ def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Clien
     raise InvalidCredentials("The password is wrong.", field=field)
 
 
-def _lock_verified(db: Session, verified: User, *, field: str) -> User:
-    """Return the account, locked, if its password is still the one that was verified without a connection."""
-    user = db.get(User, verified.id, with_for_update=True)
-    if user is None or user.password_hash != verified.password_hash:
+def _check_unchanged(user: User, verified: User, *, field: str) -> None:
+    """Raise `InvalidCredentials` unless the password is still the one that was verified without a connection."""
+    if user.password_hash != verified.password_hash:
         raise InvalidCredentials("The password has just been changed.", field=field)
-    return user
 
 
 def _known_by(db: Session, user: User | None, client: Client) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class SessionMutation:
         except ValueError:
             return False
         return await context.run(
-            service.end_session, session_id=session_id, user_id=context.viewer.user_id, client=context.client
+            service.revoke_session, viewer=context.viewer, session_id=session_id, client=context.client
         )
 
     @strawberry.mutation(

@@ -16,7 +16,7 @@ from gqlauth.context import Profile, Refused, Viewer
 from gqlauth.database import emit, new_id
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
 from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionEnded
-from gqlauth.ratelimit import REFRESH
+from gqlauth.ratelimit import REFRESH, network
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, Session
 from gqlauth.tokens import Claims
@@ -72,7 +72,7 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
     Raises `InvalidRefreshToken` or `RateLimited`.
     """
     session_id = refresh_tokens.read(token)
-    runtime.limiter.reserve(REFRESH, str(session_id))
+    runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
     try:
         with runtime.database.transaction() as db:
             session = db.get(Session, session_id, with_for_update=True) if session_id else None
@@ -88,12 +88,17 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
         raise
 
 
-def lock_living(runtime: Runtime, db: DatabaseSession, session_id: UUID) -> Session:
-    """Return a session, locked. Raise `Unauthenticated` if it has ended since the request began."""
-    session = db.get(Session, session_id, with_for_update=True)
-    if session is None or session.ended_at is not None or session.expires_at <= runtime.clock():
+def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> tuple[User, Session]:
+    """Return the viewer's account and session, locked: what changes something decides about them here.
+
+    Raise `Unauthenticated` if the session has ended since the request began (or, stateless, before).
+    """
+    # The account first, as wherever both are locked: in different orders, two would wait for each other.
+    user = db.get(User, viewer.user_id, with_for_update=True)
+    session = db.get(Session, viewer.session_id, with_for_update=True)
+    if user is None or session is None or not _is_alive(session, user, runtime.clock()):
         raise Unauthenticated(Reason.SESSION_REVOKED)
-    return session
+    return user, session
 
 
 def replace_tokens(runtime: Runtime, session: Session, user: User) -> SignedIn:
@@ -112,16 +117,26 @@ def list_sessions(runtime: Runtime, user_id: UUID) -> Sequence[Session]:
         return db.scalars(sa.select(Session).where(*alive).order_by(Session.created_at.desc(), Session.id.desc())).all()
 
 
-def end_session(runtime: Runtime, *, session_id: UUID, user_id: UUID | None = None, client: Client) -> bool:
-    """End one session; tell whether it was alive. With `user_id`, somebody else's is the same as an unknown one."""
-    mine = Session.user_id == user_id if user_id else sa.true()
+def end_session(runtime: Runtime, *, session_id: UUID, client: Client) -> bool:
+    """End one session; tell whether it was alive."""
     with runtime.database.transaction() as db:
-        return _end(runtime, db, client, Session.id == session_id, mine) == 1
+        return _end(runtime, db, client, Session.id == session_id) == 1
+
+
+def revoke_session(runtime: Runtime, *, viewer: Viewer, session_id: UUID, client: Client) -> bool:
+    """End one of the viewer's sessions; tell whether it was alive. Somebody else's is the same as an unknown one.
+
+    Of two sessions that end each other at once, one survives. Raises `Unauthenticated`.
+    """
+    with runtime.database.transaction() as db:
+        lock_viewer(runtime, db, viewer)
+        return _end(runtime, db, client, Session.id == session_id, Session.user_id == viewer.user_id) == 1
 
 
 def end_other_sessions(runtime: Runtime, *, viewer: Viewer, client: Client) -> int:
-    """End all sessions of the viewer but this one; return how many were alive."""
+    """End all sessions of the viewer but this one; return how many were alive. Raises `Unauthenticated`."""
     with runtime.database.transaction() as db:
+        lock_viewer(runtime, db, viewer)
         return end_all(runtime, db, viewer.user_id, but=viewer.session_id, client=client)
 
 
@@ -132,9 +147,16 @@ def end_every_session(runtime: Runtime, user_id: UUID) -> int:
 
 
 def end_by_refresh_token(runtime: Runtime, *, token: str, client: Client) -> bool:
-    """End the session whose current refresh token this is; tell whether it was alive."""
+    """End the session that issued this refresh token; tell whether it was alive.
+
+    A token that is used up serves as well: another tab may have refreshed while this one signs out.
+    """
+    session_id = refresh_tokens.read(token)
     with runtime.database.transaction() as db:
-        return _end(runtime, db, client, Session.refresh_hash == refresh_tokens.digest(token)) == 1
+        session = db.get(Session, session_id, with_for_update=True) if session_id else None
+        if session is None or not refresh_tokens.is_genuine(token, session.refresh_key):
+            return False
+        return _end(runtime, db, client, Session.id == session.id) == 1
 
 
 def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID, *, but: UUID | None = None, client: Client) -> int:

@@ -14,6 +14,9 @@ from sqlalchemy.orm import Session
 from gqlauth.errors import AuthError, AuthErrorCode, InvalidInput
 from gqlauth.users.models import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, User
 
+# Control characters, halves of characters, and the line breaks U+2028 and U+2029.
+FORBIDDEN_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
 
 class InvalidEmail(AuthError):
     """This is not an e-mail address that mail could be sent to."""
@@ -46,7 +49,7 @@ def check_name(name: str) -> str:
     name = name.strip()
     if len(name) > MAX_NAME_LENGTH:
         raise InvalidInput(f"Use at most {MAX_NAME_LENGTH} characters.", field="name")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+    if any(unicodedata.category(character) in FORBIDDEN_IN_NAMES for character in name):
         raise InvalidInput("Control characters are not allowed.", field="name")
     return name
 
@@ -59,10 +62,11 @@ def email_key(email: str) -> str | None:
         return None
 
 
-def find_by_email(db: Session, email: str) -> User | None:
-    """Return the account with this e-mail address, however it is capitalised."""
+def find_by_email(db: Session, email: str, *, lock: bool = False) -> User | None:
+    """Return the account with this e-mail address, however it is capitalised; `lock` it for whoever changes it."""
     key = email_key(email)
-    return None if key is None else db.scalar(sa.select(User).where(User.email_key == key))
+    found = sa.select(User).where(User.email_key == key)
+    return None if key is None else db.scalar(found.with_for_update() if lock else found)
 
 
 def device_token(user: User) -> str:

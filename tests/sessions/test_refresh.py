@@ -94,6 +94,16 @@ def test_a_token_made_up_around_a_session_id_ends_nothing(client: GraphQLClient)
     assert client.refresh(first["refreshToken"])["__typename"] == "AuthPayload"
 
 
+def test_tokens_made_up_elsewhere_do_not_use_up_the_refreshes_of_the_owner(client: GraphQLClient) -> None:
+    """The limit must not be turned against the owner by whoever has read the session's id (ASVS 6.1.1)."""
+    first = client.signup()
+    made_up = first["refreshToken"][:37] + "A" * 64
+    stranger = GraphQLClient(TestClient(client.http.app, client=("203.0.113.9", 50_000)))
+    codes = [stranger.refresh(made_up)["code"] for _ in range(121)]
+    assert codes[-1] == "RATE_LIMITED"
+    assert client.refresh(first["refreshToken"])["__typename"] == "AuthPayload"
+
+
 def test_an_access_token_is_no_refresh_token_and_the_other_way_round(client: GraphQLClient) -> None:
     """ASVS 9.2.2."""
     payload = client.signup()

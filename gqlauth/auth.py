@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+import strawberry
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
@@ -53,9 +54,10 @@ class Auth:
         self._keys_loaded_at = 0.0
         self._touching: dict[UUID, asyncio.Task[None]] = {}
 
-    def routes(self, schema: Schema, *, path: str = "/graphql") -> list[BaseRoute]:
+    def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
-        schema.limit(Limits.of(self.settings))
+        if isinstance(schema, Schema):
+            schema.limit(Limits.of(self.settings))
         page = GraphiQL(self.settings, path) if self.settings.serves_graphiql else None
         view = GraphQLView(
             schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page.show if page else None

@@ -7,7 +7,6 @@ says that a page of ours, or of a configured origin, made the request (ASVS 3.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -86,4 +85,5 @@ def _is_ours(request: HTTPConnection, settings: Settings) -> bool:
     if origin in settings.cors_origins or origin == settings.public_url:
         return True
     # A proxy that ends TLS changes the scheme, not the host. No page can set Host.
-    return origin != "null" and urlsplit(origin).netloc == request.headers.get("host")
+    scheme, _, host = origin.partition("://")
+    return scheme in ("http", "https") and host == request.headers.get("host")

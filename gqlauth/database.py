@@ -115,12 +115,20 @@ def create_engine(url: URL) -> Engine:
     # Errors are logged, and what a statement was given is private: addresses, hashes, the signing key (ASVS 16.2.5).
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True, **options)
+        engine = sa.create_engine(url, pool_pre_ping=True, **options)
+        sa.event.listen(engine, "connect", _configure_postgresql)
+        return engine
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
     sa.event.listen(engine, "do_connect", _create_file)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _configure_postgresql(connection: Any, record: Any) -> None:
+    # Times are given back in the connection's zone, whatever the server's is.
+    connection.execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def _create_file(dialect: sa.Dialect, record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> None:

@@ -41,6 +41,8 @@ from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.plan import Plan
 from gqlauth.settings import Settings
 
+# A message names what it is about, and a name may be as long as the document.
+MAX_MESSAGE_LENGTH = 500
 # What is kept is bounded by the documents' total size: a syntax tree takes some 500 times the bytes of its source.
 CACHED_CHARACTERS = 100_000
 LONGEST_CACHED = 10_000
@@ -155,13 +157,15 @@ class Documents:
 
 
 def discreet(error: GraphQLError) -> GraphQLError:
-    """Return graphql-core's error about a document or its variables without the value that it quotes.
+    """Return graphql-core's error about a document or its variables, short and without the value that it quotes.
 
     The name and the expected type stay. Not for the errors of resolvers: their messages are the host's.
     """
     message = error.message
     for pattern, replacement in VALUES:
         message = pattern.sub(replacement, message)
+    if len(message) > MAX_MESSAGE_LENGTH:
+        message = f"{message[: MAX_MESSAGE_LENGTH - 1]}…"
     if message == error.message:
         return error
     return GraphQLError(message, error.nodes, error.source, error.positions, error.path)

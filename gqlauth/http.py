@@ -5,22 +5,28 @@ https://graphql.github.io/graphql-over-http/draft/ — POST only: a query by GET
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import strawberry
 from graphql import GraphQLError
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.context import Context
 from gqlauth.errors import Reason, Unauthenticated
-from gqlauth.schema import INTERNAL_ERROR, Schema
+from gqlauth.schema import INTERNAL_ERROR
 
 logger = logging.getLogger("gqlauth")
 
@@ -31,6 +37,15 @@ SECURITY_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options",
 
 # RFC 9110 section 4.1 wants 8,000 octets at least; nothing of ours stands in the query.
 MAX_QUERY_BYTES = 8_000
+# A body that comes in pieces has to be complete by then.
+BODY_SECONDS = 10
+# How long, and how much, a client may still send after it was refused. Without that it would be cut off while it sends,
+# and many clients would never see the answer.
+LINGER_SECONDS = 2
+LINGER_BYTES = 1_000_000
+
+# How a plain strawberry.Schema says that the document has no operation that it could execute.
+UNEXECUTABLE = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
 
 ContextGetter = Callable[[Request], Awaitable[Context]]
 
@@ -45,20 +60,24 @@ class GraphQLRequest(msgspec.Struct, rename="camel"):
 
 
 class HTTPError(Exception):
-    """The request is refused before GraphQL sees it. Told as JSON in the shape of a GraphQL error."""
+    """The request is refused before GraphQL sees it. Told as JSON in the shape of a GraphQL error.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `unread` says that the body, or a part of it, is still to come: the connection is closed then (RFC 9112, 9.3).
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, unread: bool = True) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.unread = unread
 
 
 class GraphQLView:
     """An ASGI application: one GraphQL endpoint. `page` is what a browser is shown on GET, if anything."""
 
     def __init__(
-        self, schema: Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
+        self, schema: strawberry.Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
     ) -> None:
         self._schema = schema
         self._get_context = get_context
@@ -82,9 +101,7 @@ class GraphQLView:
             media_type = negotiate(headers.get(b"accept"))
             await self._post(scope, receive, send, headers, media_type)
         except HTTPError as error:
-            body = {"errors": [{"message": error.message, "extensions": {"code": error.code}}]}
-            extra = [(b"allow", b"POST")] if error.status == 405 else []
-            await self._send(send, error.status, media_type, body, extra)
+            await refuse(error, scope, receive, send, media_type)
 
     async def _post(
         self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes], media_type: str
@@ -101,13 +118,14 @@ class GraphQLView:
         try:
             return self._decode(body)
         except msgspec.ValidationError as error:
-            raise HTTPError(400, "BAD_REQUEST", f"The body is not a GraphQL request: {error}.") from None
+            message = f"The body is not a GraphQL request: {error}."
+            raise HTTPError(400, "BAD_REQUEST", message, unread=False) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise HTTPError(400, "BAD_REQUEST", "The body is not valid JSON in UTF-8.") from None
+            raise HTTPError(400, "BAD_REQUEST", "The body is not valid JSON in UTF-8.", unread=False) from None
 
     async def _execute(self, request: GraphQLRequest, context: Context) -> ExecutionResult:
         try:
-            return await self._schema.execute(
+            result: ExecutionResult = await self._schema.execute(
                 request.query,
                 request.variables,
                 context,
@@ -115,6 +133,9 @@ class GraphQLView:
                 allowed_operation_types=SERVED,
                 operation_extensions=request.extensions,
             )
+            return result
+        except UNEXECUTABLE:
+            return PreExecutionError(data=None, errors=[GraphQLError("There is no such operation.")])
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("internal_error id=%s", error_id)
@@ -171,21 +192,90 @@ def check_content(headers: dict[bytes, bytes]) -> None:
 
 async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int) -> bytes:
     """Return the body. Raise 413 as soon as it is known to be over `limit` bytes, without reading the rest."""
-    too_large = HTTPError(413, "CONTENT_TOO_LARGE", f"The body is over the limit of {limit} bytes.")
-    if int(headers.get(b"content-length", b"0")) > limit:
-        raise too_large
-    message: Message = await receive()
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        if len(body) > limit:
-            raise too_large
-        message = await receive()
-        body += message.get("body", b"")
+    if _announced(headers) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    if message.get("more_body"):
+        return await _read_rest(message["body"], receive, limit)
     if message["type"] == "http.disconnect":
-        raise HTTPError(400, "BAD_REQUEST", "The client went away.")
+        raise HTTPError(400, "BAD_REQUEST", "The client went away.", unread=False)
+    body: bytes = message.get("body", b"")
     if len(body) > limit:
-        raise too_large
+        raise _too_large(limit, unread=False)
     return body
+
+
+async def _read_rest(first: bytes, receive: Receive, limit: int) -> bytes:
+    """Read on, against the clock. The clock costs more than a short body does: only bodies in pieces pay for it."""
+    body, more = bytearray(first), True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                if len(body) > limit:
+                    raise _too_large(limit)
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise HTTPError(400, "BAD_REQUEST", "The client went away.", unread=False)
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+    except TimeoutError:
+        raise HTTPError(408, "REQUEST_TIMEOUT", f"The body did not come within {BODY_SECONDS} seconds.") from None
+    if len(body) > limit:
+        raise _too_large(limit, unread=False)
+    return bytes(body)
+
+
+def _announced(headers: dict[bytes, bytes]) -> int:
+    """Return the length that the client announces. Not every server looks whether it is a number (RFC 9110 8.6)."""
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 18:
+        raise HTTPError(400, "BAD_REQUEST", "The Content-Length is not a length.")
+    return int(length)
+
+
+def _too_large(limit: int, *, unread: bool = True) -> HTTPError:
+    return HTTPError(413, "CONTENT_TOO_LARGE", f"The body is over the limit of {limit} bytes.", unread=unread)
+
+
+async def refuse(error: HTTPError, scope: Scope, receive: Receive, send: Send, media_type: str = JSON) -> None:
+    """Answer with the error. Close the connection if the client is not done with sending."""
+    # HTTP/2 has no such header.
+    headers, body = _answer(error, media_type, close=error.unread and scope["http_version"] < "2")
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": error.unread})
+    if error.unread:
+        await _linger(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+
+def raw_answer(error: HTTPError) -> bytes:
+    """Return the same answer as bytes, for a request that never became one."""
+    headers, body = _answer(error, JSON, close=True)
+    status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n".encode()
+    return status + b"".join(b"%s: %s\r\n" % header for header in headers) + b"\r\n" + body
+
+
+def _answer(error: HTTPError, media_type: str, *, close: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return the headers and the body that tell the error."""
+    body = msgspec.json.encode({"errors": [{"message": error.message, "extensions": {"code": error.code}}]})
+    length = (b"content-length", b"%d" % len(body))
+    headers = [(b"content-type", CONTENT_TYPES[media_type]), length, *SECURITY_HEADERS]
+    if error.status == 405:
+        headers.append((b"allow", b"POST"))
+    if close:
+        headers.append((b"connection", b"close"))
+    return headers, body
+
+
+async def _linger(receive: Receive) -> None:
+    """Throw away what still comes, for a while: closing at once would reset the connection under the answer."""
+    size, more = 0, True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while more and size < LINGER_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def shape(result: ExecutionResult, media_type: str) -> tuple[dict[str, Any], int]:
@@ -240,22 +330,7 @@ class HeaderLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and sum(len(n) + len(v) for n, v in scope["headers"]) > self._limit:
-            body = msgspec.json.encode(
-                {
-                    "errors": [
-                        {
-                            "message": f"The headers are over the limit of {self._limit} bytes.",
-                            "extensions": {"code": "HEADERS_TOO_LARGE"},
-                        }
-                    ]
-                }
-            )
-            headers = [
-                (b"content-type", CONTENT_TYPES[JSON]),
-                (b"content-length", b"%d" % len(body)),
-                *SECURITY_HEADERS,
-            ]
-            await send({"type": "http.response.start", "status": 431, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            message = f"The headers are over the limit of {self._limit} bytes."
+            await refuse(HTTPError(431, "HEADERS_TOO_LARGE", message), scope, receive, send)
             return
         await self._app(scope, receive, send)

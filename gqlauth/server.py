@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,15 +17,24 @@ from uvicorn.supervisors import Multiprocess
 from gqlauth import logs, migrations
 from gqlauth.app import create_app
 from gqlauth.errors import ConfigurationError
+from gqlauth.http import LINGER_BYTES
 from gqlauth.keys import service as keys
+from gqlauth.protocol import Protocol
 from gqlauth.runtime import create_runtime
 from gqlauth.settings import Settings, show_url
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 logger = logging.getLogger("gqlauth")
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 20
 SHUTDOWN_SECONDS = 10
+# Most of the connections that may be open at once, where the system lets us choose.
+OPEN_FILES = 65_536
 
 
 def serve(settings: Settings, host: str, port: int, workers: int) -> None:
@@ -64,8 +74,10 @@ def prepare(settings: Settings) -> list[str]:
 
 
 def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
+    largest = (4 * settings.max_header_bytes, 8 * settings.max_body_bytes + LINGER_BYTES)
     config = uvicorn.Config(
         "gqlauth.server:app",
+        http=partial(Protocol, largest=largest),  # type: ignore[arg-type]
         factory=True,
         workers=workers,
         log_level="warning",
@@ -78,6 +90,7 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    _allow_open_files()
     # uvicorn stops in order, then raises the signal once more. As an interrupt, SIGTERM too ends with exit code 0.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is imported by now stays; the collector need not walk it again at every full collection.
@@ -87,6 +100,17 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
             uvicorn.Server(config).run(sockets=[listener])
         else:
             Multiprocess(config, sockets=[listener]).run()
+
+
+def _allow_open_files() -> None:
+    """Raise the usual limit of 1,024, which 1,000 idle sockets would use up."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Self
@@ -81,12 +81,17 @@ class Server:
         return self._errors.read()
 
 
-@contextmanager
-def serving(folder: Path, *arguments: str, **variables: str) -> Iterator[Server]:
+def serving(folder: Path, *arguments: str, **variables: str) -> AbstractContextManager[Server]:
     """Run `gqlauth serve` on a free port for the time of the block."""
+    return serving_by((GQLAUTH,), folder, *arguments, **variables)
+
+
+@contextmanager
+def serving_by(program: tuple[str, ...], folder: Path, *arguments: str, **variables: str) -> Iterator[Server]:
+    """The same, by another program than the plain command."""
     # Standard error goes to a file: a pipe that nobody reads would fill and stop the server.
     with TemporaryFile("w+") as errors:
-        command = [GQLAUTH, "serve", "--port", "0", *arguments]
+        command = [*program, "serve", "--port", "0", *arguments]
         with subprocess.Popen(
             command, cwd=folder, env=environment(**variables), stdout=subprocess.PIPE, stderr=errors, text=True
         ) as process:

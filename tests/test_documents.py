@@ -137,6 +137,12 @@ def test_at_most_three_errors_are_reported() -> None:
     assert len(messages("{ me { id(a: 1, b: 2, c: 3, d: 4) } }")) == 3
 
 
+def test_an_error_does_not_send_a_long_name_back() -> None:
+    """Up to three times, and twice in a message."""
+    for source in ("{ %s }", "query ($%s: Int) { __typename }", "{ ...%s }"):
+        assert [len(message) <= 500 for message in messages(source % ("a" * 90_000))] == [True]
+
+
 # Introspection and suggestions
 
 EVERYTHING = get_introspection_query(

@@ -302,6 +302,12 @@ def test_a_body_up_to_the_limit_is_served_and_one_byte_more_is_not(http_client: 
     refused(post(http_client, padded(100_001)), 413, "CONTENT_TOO_LARGE")
 
 
+@pytest.mark.parametrize("length", ["abc", "+5", "-5", "1_0", "0x10", "9" * 5_000, ""])
+def test_a_length_that_is_none_is_refused(http_client: TestClient, length: str) -> None:
+    """uvicorn does not let it through; an application may be served by others."""
+    refused(post(http_client, content_length=length), 400, "BAD_REQUEST")
+
+
 def test_a_body_in_chunks_has_the_same_limit(server: Server) -> None:
     for size, status in ((100_000, 200), (100_001, 413)):
         connection = http.client.HTTPConnection(*server.address)

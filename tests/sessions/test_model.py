@@ -73,7 +73,7 @@ class Device:
     created: datetime
     expires: datetime
     signed_out: bool = False
-    # The chain since the sign-in or the last change of password; its last link is the current token.
+    # Every refresh token in its turn; the last is the current one.
     chain: list[str] = field(default_factory=list)
     rotated: datetime | None = None
     # Each with the time at which it expires.
@@ -249,6 +249,7 @@ class Lives(RuleBasedStateMachine):
     @rule(pick=PICK, guess=st.none() | PASSWORDS, new=PASSWORDS)
     def change_password(self, pick: int, guess: str | None, new: str) -> None:
         device = self.device(pick)
+        self.login(device.account.email, None)  # so that there is another to be ended
         current = guess or device.account.password
         data = self.ask_as(device, CHANGE_PASSWORD, {"input": {"currentPassword": current, "newPassword": new}})
         if data is None:
@@ -257,11 +258,10 @@ class Lives(RuleBasedStateMachine):
             assert data["changePassword"]["code"] == "INVALID_CREDENTIALS"
             return
         device.account.password = new
-        self.sign_out_all(device.account, but=device)
-        old, device.chain, device.rotated = device.chain[-1], [], None
-        self.take_tokens(device, data["changePassword"])
-        # It is refused, but not held against the session.
-        self.present(device, old)
+        self.sign_out_all(device.account)
+        self.new_device(device.account, data["changePassword"])
+        # A token of before is refused, but not held against the new session.
+        self.present(device, device.chain[-1])
 
     @rule(pick=PICK, guess=PASSWORDS)
     def delete_account(self, pick: int, guess: str) -> None:
@@ -305,11 +305,10 @@ class Lives(RuleBasedStateMachine):
 
     @rule(pick=PICK, before=st.sampled_from([0, 1, 600]))
     def time_passes_until_a_session_ends(self, pick: int, before: int) -> None:
-        self.clock.now = max(self.now, self.device(pick).expires - timedelta(seconds=before))
-
-    @rule()
-    def sweep(self) -> None:
+        device = self.device(pick)
+        self.clock.now = max(self.now, device.expires - timedelta(seconds=before))
         sessions.sweep(self.auth.runtime)
+        self.present(device, device.chain[-1])
 
     @rule()
     def restart(self) -> None:
@@ -320,7 +319,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def some_tokens_are_as_the_model_says(self) -> None:
-        """Two devices after each step, in turn: with all of them a life would last minutes."""
+        """Two devices after each step, in turn: all of them would take minutes."""
         for device in islice(cycle(self.known), self.looks, self.looks + 2):
             self.look(device, *device.access[-1])
         self.looks = (self.looks + 2) % len(self.known)

@@ -37,7 +37,7 @@ from tests.support import (
 T = TypeVar("T")
 
 EMAIL = "ada@example.com"
-ROUNDS = 5
+ROUNDS = 3
 SESSION_REVOKED = {"code": "UNAUTHENTICATED", "reason": "SESSION_REVOKED"}
 
 

@@ -176,7 +176,7 @@ def test_a_refresh_against_a_password_change_has_one_survivor(client: GraphQLCli
     for payload in refreshed:
         if payload["__typename"] == "AuthPayload":
             assert client.refresh(payload["refreshToken"]) == INVALID_TOKEN
-    # The old tokens of this session are refused, but they do not end what the change began.
+    # The tokens of before are refused, but they do not end what the change began.
     assert client.refresh(here["refreshToken"]) == INVALID_TOKEN
     assert client.refused(ME, token=there["accessToken"]) == SESSION_REVOKED
     clock.advance(60)

@@ -26,7 +26,7 @@ from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
 from gqlauth.http import GraphQLView, HeaderLimit
 from gqlauth.keys import service as keys
-from gqlauth.pages.graphiql import GraphiQL
+from gqlauth.pages.graphiql import SAFE, GraphiQL
 from gqlauth.runtime import create_runtime
 from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
@@ -189,20 +189,27 @@ class Auth:
         ring = self.runtime.tokens.keys
         assert ring is not None  # noqa: S101 -- the lifespan has loaded them
         body = tokens.jwks(ring, self.settings.algorithm)
-        return JSONResponse(body, headers={"cache-control": f"public, max-age={KEY_CHECK_SECONDS * 12}"})
+        answer = JSONResponse(body, media_type="application/json; charset=utf-8")
+        return safely(answer, cache_control=f"public, max-age={KEY_CHECK_SECONDS * 12}")
 
     async def _healthz(self, request: Request) -> Response:
-        return PlainTextResponse("ok")
+        return safely(PlainTextResponse("ok"))
 
     async def _readyz(self, request: Request) -> Response:
         try:
             await self._database_lane.run(self._ask_database)
         except Exception:
             logger.exception("the database does not answer")
-            return PlainTextResponse("the database does not answer", 503)
-        return PlainTextResponse("ok")
+            return safely(PlainTextResponse("the database does not answer", 503))
+        return safely(PlainTextResponse("ok"))
 
     def _ask_database(self) -> None:
         with self.runtime.database.read() as db:
             # SQLite answers `SELECT 1` without opening its file.
             db.execute(sa.select(sa.column("version_num")).select_from(sa.table(migrations.VERSION_TABLE)))
+
+
+def safely(answer: Response, *, cache_control: str = "no-store") -> Response:
+    """Return the answer with the headers that every answer has: taken for nothing else, kept only where it may be."""
+    answer.headers.update(SAFE | {"cache-control": cache_control})
+    return answer

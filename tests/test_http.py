@@ -124,7 +124,7 @@ def test_a_client_that_takes_neither_media_type_is_refused(http_client: TestClie
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
 @pytest.mark.parametrize("accept", [JSON, "image/png"])
 def test_only_post_is_served(http_client: TestClient, method: str, accept: str) -> None:
-    """ASVS 4.1.4: unused methods are refused. A query by GET would put secrets into logs and caches."""
+    """GraphQL over HTTP 6; ASVS 4.1.4. A query by GET would put secrets into logs and caches."""
     response = http_client.request(
         method, "/graphql", params={"query": "mutation { __typename }"}, headers={"accept": accept}
     )
@@ -231,7 +231,7 @@ def test_a_compressed_body_is_refused(http_client: TestClient, encoding: str) ->
 )
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL])
 def test_a_body_that_is_no_graphql_request_is_refused(http_client: TestClient, body: str | bytes, accept: str) -> None:
-    """ASVS 16.5.1: nothing that comes in is a 5xx."""
+    """GraphQL over HTTP 6, 7; ASVS 16.5.1: nothing that comes in is a 5xx."""
     refused(post(http_client, body, accept=accept), 400, "BAD_REQUEST")
 
 
@@ -260,7 +260,7 @@ def test_a_number_of_any_size_harms_nothing(http_client: TestClient, number: str
     ],
 )
 def test_only_the_newer_media_type_tells_errors_by_the_status(http_client: TestClient, query: str, status: int) -> None:
-    """GraphQL over HTTP 6.4: in application/json a well-formed request is always a 200."""
+    """GraphQL over HTTP 6.4, 7.4: in application/json a well-formed request is always a 200."""
     body = json.dumps({"query": query})
     assert post(http_client, body, accept=GRAPHQL).status_code == status
     assert post(http_client, body, accept=JSON).status_code == 200
@@ -337,6 +337,7 @@ def test_a_client_that_goes_away_in_the_middle_harms_nothing(server: Server) -> 
 
 
 def test_headers_over_the_limit_are_refused(http_client: TestClient, server: Server) -> None:
+    """GraphQL over HTTP 7.4; ASVS 2.4.1."""
     assert post(http_client, x_filler="x" * 15_000).status_code == 200
     refused(post(http_client, x_filler="x" * 16_384), 431, "HEADERS_TOO_LARGE")
     refused(post(http_client, authorization="Bearer " + "x" * 1_000_000), 431, "HEADERS_TOO_LARGE")

@@ -250,7 +250,7 @@ MISSPELT = [
 def test_suggestions_are_open_and_closed_with_introspection(
     host: TestClient, introspection: bool, query: str, variables: dict[str, Any] | None
 ) -> None:
-    """GHSA-8cph-rgr4-g5vj, GHSA-9g8f-h8f3-hjcm: "Did you mean" told the schema with introspection off."""
+    """ASVS 4.3.2; GHSA-8cph-rgr4-g5vj, GHSA-9g8f-h8f3-hjcm: "Did you mean" told the schema with introspection off."""
     status, answer = ask(host, query, variables)
     assert status == 400
     assert ("Did you mean" in json.dumps(answer)) == introspection
@@ -404,6 +404,7 @@ def test_no_document_is_an_error_on_our_side(server: TestClient, query: str, var
 @settings(max_examples=150, deadline=None)
 @given(body=st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_is_an_error_on_our_side(server: TestClient, body: bytes) -> None:
+    """ASVS 16.5.4."""
     response = server.post("/graphql", content=body, headers={"content-type": "application/json"})
     assert response.status_code in (200, 400)
 

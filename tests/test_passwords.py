@@ -70,6 +70,7 @@ POLICY = [
 
 @pytest.mark.parametrize(("password", "expected"), POLICY, ids=[ascii(password)[:24] for password, _ in POLICY])
 def test_the_policy_is_this_table(password: str, expected: bool) -> None:
+    """ASVS 6.2.1, 6.2.5, 6.2.9, 6.2.11."""
     assert allowed(password) is expected
 
 
@@ -84,6 +85,7 @@ def test_the_least_length_can_be_raised() -> None:
 
 
 def test_the_3000_most_common_passwords_that_fit_the_policy_are_refused() -> None:
+    """ASVS 6.2.4."""
     assert len(common_passwords()) > 3000
     assert all(len(password) >= 8 and password == password.casefold() for password in common_passwords())
 

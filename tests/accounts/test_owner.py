@@ -86,6 +86,7 @@ def test_a_password_change_ends_every_session_and_begins_a_new_one(client: Graph
 
 
 def test_a_password_change_wants_the_current_password_and_a_good_new_one(client: GraphQLClient) -> None:
+    """ASVS 6.2.3."""
     here, there = client.signup(), client.login()
     wrong = change(client, here["accessToken"], "wrong horse battery", NEW_PASSWORD)
     assert (wrong["code"], wrong["field"]) == ("INVALID_CREDENTIALS", "currentPassword")

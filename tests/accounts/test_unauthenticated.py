@@ -79,6 +79,7 @@ def test_two_authorization_headers(client: GraphQLClient) -> None:
 
 
 def test_a_token_anywhere_else_than_in_the_header(client: GraphQLClient) -> None:
+    """RFC 6750 sections 2.2 and 2.3 are ways that we do not offer: bodies and addresses are logged."""
     token = client.signup()["accessToken"]
     body = {"query": ME, "access_token": token, "variables": {"access_token": token}}
     headers = {"x-access-token": token, "cookie": f"access_token={token}"}

@@ -16,7 +16,7 @@ ORDER = [
     {"server", "doctor"},
     {"app", "protocol"},
     {"auth"},
-    {"http", "pages", "migrations"},
+    {"http", "pages", "migrations", "housekeeping"},
     {"schema"},
     {"documents"},
     {"plan"},

@@ -145,6 +145,6 @@ def test_the_server_sweeps_by_itself_in_batches(client: GraphQLClient, auth: Aut
         db.execute(sa.insert(Session), many)
     clock.advance(31 * 86_400)
     assert client.http.portal is not None
-    client.http.portal.call(auth._sweep)
+    client.http.portal.call(auth._housekeeping.sweep)
     with auth.runtime.database.read() as db:
         assert db.scalar(sa.select(sa.func.count()).select_from(Session)) == 0

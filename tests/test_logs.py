@@ -88,7 +88,7 @@ def test_a_refused_login_says_why_and_whose_where_that_is_known(
     client.login(email="eve@example.com")
     assert_line(log, f"WARNING login_failed {FROM} reason=INVALID_CREDENTIALS")
     service.disable_user(auth.runtime, "ada@example.com")
-    assert_line(log, f"INFO user_disabled user_id={user}")
+    assert_line(log, f"INFO session_ended user_id={user} {SESSION}", f"INFO user_disabled user_id={user}")
     client.login()
     assert_line(log, f"WARNING login_failed {FROM} user_id={user} reason=ACCOUNT_DISABLED")
 

@@ -216,3 +216,11 @@ def test_the_dummy_is_a_hash_that_bcrypt_really_computes() -> None:
     assert bcrypt.hashpw(b"anything", dummy.encode())[:29].decode() == dummy[:29]
     assert dummy.startswith("$2b$12$")
     assert len(dummy) == 60
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "!", "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "bcrypt-sha384$2b$04$short"]
+)
+def test_a_hash_that_cannot_be_read_matches_nothing(stored: str) -> None:
+    """An account that was imported from elsewhere is refused like any other, and breaks no login."""
+    assert not Passwords(cost=4).verify("correct horse battery", stored)

@@ -26,7 +26,7 @@ from gqlauth.settings import Algorithm
 from tests.live import at_once
 from tests.support import ME, Clock, GraphQLClient
 
-ENCRYPTION = "of the tests alone, 0123456789 abcdef"
+ENCRYPTION = "of the tests alone 0123456789 abcdef"
 
 
 @pytest.fixture

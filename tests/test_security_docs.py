@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gqlauth import Settings, documents, http, ratelimit
+from gqlauth import Settings, documents, http, protocol, ratelimit
 from gqlauth.ratelimit import Limit
 from gqlauth.settings import describe
 
@@ -124,6 +124,9 @@ def test_the_limits_on_cost_are_those_of_the_code() -> None:
     assert {setting: limit.removesuffix(" bytes") for limit, setting in told.values() if setting} == defaults
     assert told["query of the address"][0] == f"{http.MAX_QUERY_BYTES:,} bytes"
     assert told["introspections"][0] == str(documents.MAX_INTROSPECTIONS)
+    assert told["one request to come in, or its answer to be taken"][0] == f"{protocol.TRANSFER_SECONDS} seconds"
+    assert told["a body that comes in pieces"][0] == f"{http.BODY_SECONDS} seconds"
+    assert told["requests ahead of their answers, on one connection"][0] == str(protocol.MOST_PIPELINED)
 
 
 def test_every_fault_is_answered() -> None:

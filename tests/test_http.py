@@ -43,6 +43,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         assert "Traceback" not in running.stop()
 
 
+@pytest.fixture
+def client_log(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the server logs during a test."""
+    caplog.set_level("INFO", "gqlauth")
+    return caplog.messages
+
+
 def post(client: TestClient, body: str | bytes = TYPENAME, **headers: str) -> Response:
     named = {"content-type": JSON} | {name.replace("_", "-"): value for name, value in headers.items()}
     response: Response = client.post("/graphql", content=body, headers=named)

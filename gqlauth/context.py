@@ -28,6 +28,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("gqlauth")
 
+# The longest way to write an IPv6 address; the database has room for it.
+MAX_ADDRESS_LENGTH = 45
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -156,7 +159,8 @@ class Context:
         """Where the request comes from. One value for the whole request: it counts what the request tries."""
         peer = self.request.client
         device = self.cookies.device if self.cookies else None
-        return Client(peer.host if peer else None, self.request.headers.get("user-agent"), device)
+        # Through a proxy it is whatever the proxy says.
+        return Client(peer.host[:MAX_ADDRESS_LENGTH] if peer else None, self.request.headers.get("user-agent"), device)
 
     @property
     def response(self) -> Response:

@@ -143,7 +143,7 @@ class Documents:
         if any(type(error) is ValidationAbortedError and error.message == "Validation aborted." for error in errors):
             raise InvalidDocument([GraphQLError("The document is too complex to validate.")])
         if errors:
-            raise InvalidDocument(errors)
+            raise InvalidDocument(errors if self._limits.introspection else [_unhelpful(error) for error in errors])
         return document
 
     def _keep(self, source: str, prepared: Prepared) -> None:
@@ -169,6 +169,11 @@ def discreet(error: GraphQLError) -> GraphQLError:
     if message == error.message:
         return error
     return GraphQLError(message, error.nodes, error.source, error.positions, error.path)
+
+
+def _unhelpful(error: GraphQLError) -> GraphQLError:
+    """Return the error without a suggestion. graphql-core leaves one standing: what to select of an object."""
+    return GraphQLError(error.message.partition(" Did you mean ")[0], error.nodes, error.source, error.positions)
 
 
 class _NamedValues(ValuesOfCorrectTypeRule):

@@ -117,21 +117,39 @@ class Schema(strawberry.Schema):
     ) -> PlainExecutor | list[GraphQLError]:
         """Return what executes the operation, by its plan from the second time on; or why it cannot be executed."""
         plan = prepared.plans.get(name)
-        if plan is not None:
-            return plan.executor(root_value, context_value, variables)
+        request = (prepared.document, root_value, context_value, variables, name)
+        try:
+            if plan is not None:
+                return plan.executor(root_value, context_value, variables)
+            executor = self._new_executor(*request, hide_suggestions=self._hide_suggestions)
+        except IndexError:
+            # graphql-core fails to make suggestions for a name with a letter that is two in lower case (İ).
+            return self._new_executor(*request, hide_suggestions=True)
+        if isinstance(executor, PlainExecutor) and self._has_plans and is_plannable(prepared.document):
+            prepared.plans[name] = Plan(executor)
+        return executor
+
+    def _new_executor(
+        self,
+        document: DocumentNode,
+        root_value: Any,
+        context_value: Any,
+        variables: dict[str, Any] | None,
+        name: str | None,
+        *,
+        hide_suggestions: bool,
+    ) -> PlainExecutor | list[GraphQLError]:
         executor: Any = PlainExecutor.build(
             self._schema,
-            prepared.document,
+            document,
             root_value,
             context_value,
             variables,
             name,
             is_awaitable=is_awaitable,
             max_coercion_errors=MAX_REPORTED_ERRORS,
-            hide_suggestions=self._hide_suggestions,
+            hide_suggestions=hide_suggestions,
         )
-        if isinstance(executor, PlainExecutor) and self._has_plans and is_plannable(prepared.document):
-            prepared.plans[name] = Plan(executor)
         return executor  # type: ignore[no-any-return]
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:

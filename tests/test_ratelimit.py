@@ -185,6 +185,15 @@ def test_forwarded_headers_count_only_from_configured_proxies(settings: Settings
         assert payload["code"] == "RATE_LIMITED"
 
 
+@pytest.mark.parametrize(
+    "address", ["x" * 300, "fe80:0000:0000:0000:0000:ffff:255.255.255.255%enp0s31f6", "1.2.3.4:80,"]
+)
+def test_whatever_a_proxy_calls_an_address_signs_in(client: GraphQLClient, address: str) -> None:
+    """PostgreSQL would refuse what is longer than its column."""
+    client.signup()
+    assert guess(client, PASSWORD, address)["__typename"] == "AuthPayload"
+
+
 def test_the_setting_turns_all_limits_off_but_the_one_for_a_request(settings: Settings, clock: Clock) -> None:
     auth = Auth(msgspec.structs.replace(settings, rate_limits=False), clock=clock)
     with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:

@@ -73,7 +73,7 @@ class InvalidDocument(Exception):
 class Limits:
     """How much one document may ask for."""
 
-    tokens: int = 2_000
+    tokens: int = 1_000
     depth: int = 16
     aliases: int = 30
     root_fields: int = 20

@@ -106,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = ()
     max_body_bytes: Annotated[int, Meta(gt=0, description="Largest request body, bytes.")] = 100_000
     max_header_bytes: Annotated[int, Meta(gt=0, description="Largest sum of request headers, bytes.")] = 16_384
-    max_tokens: Annotated[int, Meta(gt=0, description="Lexical tokens in a document.")] = 2_000
+    max_tokens: Annotated[int, Meta(gt=0, description="Lexical tokens in a document.")] = 1_000
     max_depth: Annotated[int, Meta(gt=0, description="Depth of a document, fragments followed.")] = 16
     max_aliases: Annotated[int, Meta(ge=0, description="Aliases in an operation, fragments followed.")] = 30
     max_root_fields: Annotated[int, Meta(gt=0, description="Root fields of an operation, fragments followed.")] = 20

@@ -50,14 +50,14 @@ def bomb(levels: int) -> str:
 
 
 DOCUMENTS = {
-    "a fragment bomb": bomb(180),
+    "a fragment bomb": bomb(100),
     "10,000 directives": "{ __typename " + "@a " * 10_000 + "}",
-    "2,000 fields": "{ me { " + "id " * 1_900 + "} }",
-    "500 unknown fields": "{ me { " + " ".join(f"x{n}" for n in range(500)) + " } }",
+    "900 fields": "{ me { " + "id " * 900 + "} }",
+    "900 unknown fields": "{ me { " + " ".join(f"x{n}" for n in range(900)) + " } }",
     "200 aliases": "{ " + " ".join(f"a{n}: me {{ id }}" for n in range(200)) + " }",
-    "deep selections": "{" + " me {" * 900 + " id" + " }" * 900 + " }",
-    "deep lists": "{ me(a: " + "[" * 900 + "]" * 900 + ") { id } }",
-    "250 unused fragments": "{ __typename } " + " ".join(f"fragment F{n} on User {{ id }}" for n in range(230)),
+    "deep selections": "{" + " me {" * 450 + " id" + " }" * 450 + " }",
+    "deep lists": "{ me(a: " + "[" * 450 + "]" * 450 + ") { id } }",
+    "120 unused fragments": "{ __typename } " + " ".join(f"fragment F{n} on User {{ id }}" for n in range(120)),
     "95,000 lines": "\n" * 47_000 + "{ nothing }",
     "one word of 95,000 letters": "{ " + "a" * 95_000 + " }",
     "twenty introspections": "{ " + " ".join(f"a{n}: __schema {{ types {{ name }} }}" for n in range(20)) + " }",

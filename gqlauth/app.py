@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 
-from gqlauth.auth import Auth
+from gqlauth.auth import Auth, safely
 from gqlauth.schema import Mutation, Query, Schema
 from gqlauth.settings import Settings
 
@@ -17,4 +20,11 @@ def create_schema() -> Schema:
 def create_app(settings: Settings | None = None) -> Starlette:
     """Return the server as an ASGI application. `settings` default to the `GQLAUTH_*` variables."""
     auth = Auth(settings)
-    return Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+    handlers = {HTTPException: _refuse}
+    return Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan, exception_handlers=handlers)
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    """Answer where there is nothing (404) or no such method (405), under the same headers as everywhere."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- it is registered for nothing else
+    return safely(PlainTextResponse(error.detail, error.status_code, error.headers))

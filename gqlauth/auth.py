@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 import strawberry
@@ -24,9 +21,10 @@ from gqlauth.clock import Clock, utc_now
 from gqlauth.context import Authenticator, Context, Identity, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
+from gqlauth.housekeeping import Housekeeping
 from gqlauth.http import GraphQLView, HeaderLimit
 from gqlauth.keys import service as keys
-from gqlauth.pages.graphiql import GraphiQL
+from gqlauth.pages.graphiql import SAFE, GraphiQL
 from gqlauth.runtime import create_runtime
 from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
@@ -35,10 +33,8 @@ from gqlauth.threads import database_lane, hashing_lane
 
 logger = logging.getLogger("gqlauth")
 
-KEY_CHECK_SECONDS = 5
-SWEEP_SECONDS = 60
-# A token that names an unknown key makes us look for it, but an attacker must not make us look all the time.
-KEY_RELOAD_SECONDS = 1
+# How long others may keep the public keys.
+JWKS_SECONDS = 60
 
 
 class Auth:
@@ -51,8 +47,6 @@ class Auth:
         self.settings = settings or Settings.from_environ()
         self.runtime = create_runtime(self.settings, clock)
         self._lookup: Lookup | None = None
-        self._keys_loaded_at = 0.0
-        self._touching: dict[UUID, asyncio.Task[None]] = {}
 
     def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
@@ -81,16 +75,11 @@ class Auth:
         keys.ensure(self.runtime)
         keys.load(self.runtime)
         self._open()
-        chores = [
-            asyncio.create_task(self._every(KEY_CHECK_SECONDS, self._reload_keys)),
-            asyncio.create_task(self._every(SWEEP_SECONDS, self._sweep)),
-        ]
+        self._housekeeping.begin()
         try:
             yield
         finally:
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, *self._touching.values(), return_exceptions=True)
+            await self._housekeeping.end()
             self._close()
 
     async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context:
@@ -103,7 +92,7 @@ class Auth:
             identity = await self._authenticator.authenticate(credentials.access_token)
             cookies = credentials.cookies
         if isinstance(identity, Viewer):
-            self._touch(identity)
+            self._housekeeping.touch(identity)
         return Context(
             request=request,
             response=response,
@@ -116,10 +105,11 @@ class Auth:
 
     def _open(self) -> None:
         self._database_lane, self._hashing_lane = database_lane(), hashing_lane()
+        self._housekeeping = Housekeeping(self.runtime, self._database_lane)
         if not self.settings.stateless:
             self._lookup = lookup(self.runtime.database, sessions.VIEWER_KEY, sessions.VIEWER_COLUMNS)
         self._authenticator = Authenticator(
-            self.runtime.tokens, self.runtime.clock, sessions.judge, self._lookup, self._reload_keys
+            self.runtime.tokens, self.runtime.clock, sessions.judge, self._lookup, self._housekeeping.reload_keys
         )
 
     def _close(self) -> None:
@@ -128,42 +118,6 @@ class Auth:
         if self._lookup is not None:
             self._lookup.close()
         self.runtime.database.dispose()
-
-    async def _reload_keys(self) -> None:
-        if time.monotonic() - self._keys_loaded_at >= KEY_RELOAD_SECONDS:
-            self._keys_loaded_at = time.monotonic()
-            await self._database_lane.run(keys.load, self.runtime)
-
-    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await chore()
-            except Exception:
-                logger.exception("housekeeping failed; it will be tried again")
-
-    async def _sweep(self) -> None:
-        """Delete what no token can reach any more, in batches, each in a transaction of its own."""
-        swept = sessions.SWEEP_BATCH
-        while swept == sessions.SWEEP_BATCH:
-            swept = await self._database_lane.run(sessions.sweep, self.runtime)
-
-    def _touch(self, viewer: Viewer) -> None:
-        """Note that the session is in use, at most once a minute and without keeping the request waiting."""
-        last = viewer.last_used_at
-        if last is None or (self.runtime.clock() - last).total_seconds() < sessions.TOUCH_SECONDS:
-            return
-        if viewer.session_id not in self._touching:
-            task = asyncio.create_task(self._write_touch(viewer.session_id))
-            self._touching[viewer.session_id] = task
-
-    async def _write_touch(self, session_id: UUID) -> None:
-        try:
-            await self._database_lane.run(sessions.touch, self.runtime, session_id)
-        except Exception:
-            logger.exception("the use of a session could not be noted")
-        finally:
-            del self._touching[session_id]
 
     def _proxies(self) -> list[Middleware]:
         """Believe X-Forwarded-For and -Proto of configured proxies only (ASVS 4.1.3)."""
@@ -189,20 +143,27 @@ class Auth:
         ring = self.runtime.tokens.keys
         assert ring is not None  # noqa: S101 -- the lifespan has loaded them
         body = tokens.jwks(ring, self.settings.algorithm)
-        return JSONResponse(body, headers={"cache-control": f"public, max-age={KEY_CHECK_SECONDS * 12}"})
+        answer = JSONResponse(body, media_type="application/json; charset=utf-8")
+        return safely(answer, cache_control=f"public, max-age={JWKS_SECONDS}")
 
     async def _healthz(self, request: Request) -> Response:
-        return PlainTextResponse("ok")
+        return safely(PlainTextResponse("ok"))
 
     async def _readyz(self, request: Request) -> Response:
         try:
             await self._database_lane.run(self._ask_database)
         except Exception:
             logger.exception("the database does not answer")
-            return PlainTextResponse("the database does not answer", 503)
-        return PlainTextResponse("ok")
+            return safely(PlainTextResponse("the database does not answer", 503))
+        return safely(PlainTextResponse("ok"))
 
     def _ask_database(self) -> None:
         with self.runtime.database.read() as db:
             # SQLite answers `SELECT 1` without opening its file.
             db.execute(sa.select(sa.column("version_num")).select_from(sa.table(migrations.VERSION_TABLE)))
+
+
+def safely(answer: Response, *, cache_control: str = "no-store") -> Response:
+    """Return the answer with the headers that every answer has: taken for nothing else, kept only where it may be."""
+    answer.headers.update(SAFE | {"cache-control": cache_control})
+    return answer

@@ -14,16 +14,19 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import strawberry
 from graphql import GraphQLError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
+from strawberry.exceptions import MissingQueryError
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.context import Context
 from gqlauth.errors import Reason, Unauthenticated
-from gqlauth.schema import INTERNAL_ERROR, Schema
+from gqlauth.schema import INTERNAL_ERROR
 
 logger = logging.getLogger("gqlauth")
 
@@ -32,12 +35,17 @@ GRAPHQL_RESPONSE = "application/graphql-response+json"
 SERVED = frozenset({OperationType.QUERY, OperationType.MUTATION})
 SECURITY_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 
+# RFC 9110 section 4.1 wants 8,000 octets at least; nothing of ours stands in the query.
+MAX_QUERY_BYTES = 8_000
 # A body that comes in pieces has to be complete by then.
 BODY_SECONDS = 10
 # How long, and how much, a client may still send after it was refused. Without that it would be cut off while it sends,
 # and many clients would never see the answer.
 LINGER_SECONDS = 2
 LINGER_BYTES = 1_000_000
+
+# How a plain strawberry.Schema says that the document has no operation that it could execute.
+UNEXECUTABLE = (MissingQueryError, CannotGetOperationTypeError, InvalidOperationTypeError)
 
 ContextGetter = Callable[[Request], Awaitable[Context]]
 
@@ -69,7 +77,7 @@ class GraphQLView:
     """An ASGI application: one GraphQL endpoint. `page` is what a browser is shown on GET, if anything."""
 
     def __init__(
-        self, schema: Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
+        self, schema: strawberry.Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
     ) -> None:
         self._schema = schema
         self._get_context = get_context
@@ -86,6 +94,8 @@ class GraphQLView:
             return
         media_type = JSON
         try:
+            if len(scope["query_string"]) > MAX_QUERY_BYTES:
+                raise HTTPError(414, "URI_TOO_LONG", "The address is too long.")
             if scope["method"] != "POST":
                 raise HTTPError(405, "METHOD_NOT_ALLOWED", "Use POST.")
             media_type = negotiate(headers.get(b"accept"))
@@ -115,7 +125,7 @@ class GraphQLView:
 
     async def _execute(self, request: GraphQLRequest, context: Context) -> ExecutionResult:
         try:
-            return await self._schema.execute(
+            result: ExecutionResult = await self._schema.execute(
                 request.query,
                 request.variables,
                 context,
@@ -123,6 +133,9 @@ class GraphQLView:
                 allowed_operation_types=SERVED,
                 operation_extensions=request.extensions,
             )
+            return result
+        except UNEXECUTABLE:
+            return PreExecutionError(data=None, errors=[GraphQLError("There is no such operation.")])
         except Exception:
             error_id = secrets.token_hex(8)
             logger.exception("internal_error id=%s", error_id)

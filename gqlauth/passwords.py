@@ -24,6 +24,7 @@ MAX_LENGTH = 256
 MAX_RAW_LENGTH = 5 * MAX_LENGTH
 # The end of a well-formed hash of no password: checking against it costs what a real check costs.
 NO_PASSWORD = "." * 53
+HASH = re.compile(rf"({SCHEME})?\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{{53}}", re.ASCII)
 SERVICE_WORDS = ("gqlauth", "graphql")
 
 
@@ -67,13 +68,14 @@ class Passwords:
         return SCHEME + digest.decode()
 
     def verify(self, password: str, stored: str | None) -> bool:
-        """Tell whether the password matches. `stored=None` (no such user) takes as long and is never true.
+        """Tell whether the password matches. No hash (no such user), or none that we can read, takes as long.
 
         The whole password counts, as it was given (ASVS 6.2.8).
         """
         plausible = len(password) <= MAX_RAW_LENGTH and not _has_surrogate(password)
         text = password if plausible else ""
-        scheme, dollar, rest = (stored or self._dummy).partition("$")
+        known = stored is not None and HASH.fullmatch(stored) is not None
+        scheme, dollar, rest = (stored if stored and known else self._dummy).partition("$")
         # Another system hashed the text as it was typed, and normalised nothing.
         secret = _prehash(_normalise(text)) if scheme == SCHEME else text.encode()
         if len(secret) > 72:
@@ -82,7 +84,7 @@ class Passwords:
         matches = bcrypt.checkpw(secret, (dollar + rest).encode())
         if not matches:
             self._even_out(rest)
-        return matches and plausible and stored is not None
+        return matches and plausible and known
 
     def _even_out(self, rest: str) -> None:
         """Let the refusal of a hash of a lower cost take as long as the dummy's, or its time tells that it exists.

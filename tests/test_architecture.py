@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "gqlauth"
 ORDER = [
     {"cli"},
     {"server", "doctor"},
-    {"app"},
+    {"app", "protocol"},
     {"auth"},
-    {"http", "pages", "migrations"},
+    {"http", "pages", "migrations", "housekeeping"},
     {"schema"},
     {"documents"},
     {"plan"},
@@ -107,7 +107,7 @@ def test_services_and_models_know_nothing_of_graphql_or_http() -> None:
 
 def test_only_the_database_commits() -> None:
     """Nowhere else is a transaction ended by hand."""
-    for path in FILES:
+    for path in set(FILES) - {PACKAGE / "database.py"}:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             ends = isinstance(node, ast.Attribute) and node.attr in ("commit", "rollback")
             assert not ends, f"{path.name}:{getattr(node, 'lineno', 0)}"

@@ -34,7 +34,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_must_and_should_of_the_public_audit_passes(audit: Path, tmp_path: Path) -> None:
-    """GraphQL over HTTP, all of it; its MAYs are reported."""
+    """GraphQL over HTTP, all of it, sections 6 and 7 above all; its MAYs are reported."""
     with serving(tmp_path) as server:
         done = subprocess.run(["node", audit, server.url], capture_output=True, text=True, timeout=60, check=True)
         server.stop()

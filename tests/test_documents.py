@@ -67,6 +67,7 @@ def bomb(fragments: int, body: str = "id") -> str:
     ],
 )
 def test_each_limit_follows_fragments(document: str, refusal: str | None) -> None:
+    """ASVS 4.3.1."""
     if refusal is None:
         check_limits(parse(document), LIMITS)
         return
@@ -81,7 +82,7 @@ def test_the_tokens_of_a_document_are_limited() -> None:
 
 @pytest.mark.parametrize("fragments", [18, 28, 30, 180])
 def test_a_fragment_bomb_is_measured_once_for_each_fragment(fragments: int) -> None:
-    """GHSA-mfj6-6p54-m98c, CVE-2026-47706: a walk that does not remember takes 2^n steps; this test would not end."""
+    """ASVS 4.3.1; GHSA-mfj6-6p54-m98c, CVE-2026-47706: a walk that does not remember takes 2^n steps."""
     assert messages(bomb(fragments)) == []
     assert messages(bomb(fragments, "x: id")) == ["The document's number of aliases is over the limit of 30."]
     assert messages(bomb(fragments, "id @skip(if: false)")) == [

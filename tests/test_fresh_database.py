@@ -15,10 +15,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from gqlauth import Settings, migrations
+from gqlauth import Auth, Settings, migrations
 from gqlauth.database import Base, Database
 from gqlauth.events import Events
+from tests.support import GraphQLClient
 
+TABLES = Base.metadata.tables
 WITHOUT_ALEMBIC = """
 import sys
 from gqlauth import server, settings
@@ -107,3 +109,11 @@ def test_starting_does_not_import_alembic(database_url: str) -> None:
     environment = {**os.environ, "GQLAUTH_DATABASE_URL": database_url}
     for _ in ("an empty database", "an existing one"):
         subprocess.run([sys.executable, "-c", WITHOUT_ALEMBIC], env=environment, check=True)
+
+
+def test_a_new_database_holds_no_account(auth: Auth, client: GraphQLClient) -> None:
+    """ASVS 6.3.2: no default accounts. Of all tables only that of the keys has a row."""
+    with auth.runtime.database.read() as db:
+        rows = {name: db.scalar(sa.select(sa.func.count()).select_from(table)) for name, table in TABLES.items()}
+    assert {name for name, count in rows.items() if count} == {"signing_keys"}
+    assert {"users", "sessions"} <= set(rows)

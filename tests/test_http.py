@@ -10,16 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from httpx2 import Response
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from gqlauth import Auth, Settings
 from gqlauth.app import create_schema
-from gqlauth.migrations import VERSION_TABLE
 from tests.processes import Server, serving
-from tests.support import SIGNUP, GraphQLClient
+from tests.support import SIGNUP
 
 JSON = "application/json"
 GRAPHQL = "application/graphql-response+json"
@@ -43,6 +41,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running
         assert "Traceback" not in running.stop()
+
+
+@pytest.fixture
+def client_log(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the server logs during a test."""
+    caplog.set_level("INFO", "gqlauth")
+    return caplog.messages
 
 
 def post(client: TestClient, body: str | bytes = TYPENAME, **headers: str) -> Response:
@@ -124,7 +129,7 @@ def test_a_client_that_takes_neither_media_type_is_refused(http_client: TestClie
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"])
 @pytest.mark.parametrize("accept", [JSON, "image/png"])
 def test_only_post_is_served(http_client: TestClient, method: str, accept: str) -> None:
-    """ASVS 4.1.4: unused methods are refused. A query by GET would put secrets into logs and caches."""
+    """GraphQL over HTTP 6; ASVS 4.1.4. A query by GET would put secrets into logs and caches."""
     response = http_client.request(
         method, "/graphql", params={"query": "mutation { __typename }"}, headers={"accept": accept}
     )
@@ -231,7 +236,7 @@ def test_a_compressed_body_is_refused(http_client: TestClient, encoding: str) ->
 )
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL])
 def test_a_body_that_is_no_graphql_request_is_refused(http_client: TestClient, body: str | bytes, accept: str) -> None:
-    """ASVS 16.5.1: nothing that comes in is a 5xx."""
+    """GraphQL over HTTP 6, 7; ASVS 16.5.1: nothing that comes in is a 5xx."""
     refused(post(http_client, body, accept=accept), 400, "BAD_REQUEST")
 
 
@@ -260,7 +265,7 @@ def test_a_number_of_any_size_harms_nothing(http_client: TestClient, number: str
     ],
 )
 def test_only_the_newer_media_type_tells_errors_by_the_status(http_client: TestClient, query: str, status: int) -> None:
-    """GraphQL over HTTP 6.4: in application/json a well-formed request is always a 200."""
+    """GraphQL over HTTP 6.4, 7.4: in application/json a well-formed request is always a 200."""
     body = json.dumps({"query": query})
     assert post(http_client, body, accept=GRAPHQL).status_code == status
     assert post(http_client, body, accept=JSON).status_code == 200
@@ -337,6 +342,7 @@ def test_a_client_that_goes_away_in_the_middle_harms_nothing(server: Server) -> 
 
 
 def test_headers_over_the_limit_are_refused(http_client: TestClient, server: Server) -> None:
+    """GraphQL over HTTP 7.4; ASVS 2.4.1."""
     assert post(http_client, x_filler="x" * 15_000).status_code == 200
     refused(post(http_client, x_filler="x" * 16_384), 431, "HEADERS_TOO_LARGE")
     refused(post(http_client, authorization="Bearer " + "x" * 1_000_000), 431, "HEADERS_TOO_LARGE")
@@ -381,60 +387,3 @@ def test_without_configured_origins_there_is_no_cors(server: Server) -> None:
     assert response.status == 405
     assert "access-control-allow-origin" not in response.headers
     connection.close()
-
-
-# The other routes
-
-
-def test_the_process_and_the_database_say_that_they_live(http_client: TestClient) -> None:
-    for path in ("/healthz", "/readyz"):
-        response = http_client.get(path)
-        assert (response.status_code, response.text) == (200, "ok")
-
-
-def test_readyz_fails_where_the_database_does_and_healthz_does_not(auth: Auth, client: GraphQLClient) -> None:
-    with auth.runtime.database.transaction() as db:
-        db.execute(sa.text(f"DROP TABLE {VERSION_TABLE}"))
-    assert client.http.get("/readyz").status_code == 503
-    assert client.http.get("/healthz").status_code == 200
-
-
-def test_a_shared_secret_is_never_published(tmp_path_factory: pytest.TempPathFactory) -> None:
-    url = f"sqlite:///{tmp_path_factory.mktemp('secret')}/test.db"
-    secret = "correct-horse-battery-staple-0123456789"
-    auth = Auth(Settings(environment="test", bcrypt_cost=4, database_url=url, algorithm="HS256", secret_key=secret))
-    app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
-    with TestClient(app) as client:
-        assert client.get("/.well-known/jwks.json").json() == {"keys": []}
-
-
-def test_public_keys_are_published_without_their_private_parts(http_client: TestClient) -> None:
-    [key] = http_client.get("/.well-known/jwks.json").json()["keys"]
-    assert set(key) == {"kty", "crv", "x", "y", "kid", "alg", "use"}
-    assert (key["alg"], key["use"]) == ("ES256", "sig")
-
-
-@pytest.fixture
-def client_log(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the server logs during a test."""
-    caplog.set_level("INFO", "gqlauth")
-    return caplog.messages
-
-
-@pytest.mark.parametrize(
-    ("token", "challenge"),
-    [
-        (None, "Bearer"),
-        ("nonsense", 'Bearer error="invalid_token", error_description="TOKEN_INVALID"'),
-    ],
-)
-def test_a_request_that_is_refused_as_a_whole_says_how_to_sign_in(
-    http_client: TestClient, token: str | None, challenge: str
-) -> None:
-    """RFC 6750 section 3."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    refused_whole = http_client.post("/graphql", json={"query": "{ me { id } }"}, headers=headers)
-    assert refused_whole.headers["www-authenticate"] == challenge
-    for document in ("{ __typename }", "{ nothing }"):
-        answer = http_client.post("/graphql", json={"query": document}, headers=headers)
-        assert "www-authenticate" not in answer.headers

@@ -80,6 +80,7 @@ def test_a_refused_signup_says_why(client: GraphQLClient, log: io.StringIO) -> N
 def test_a_refused_login_says_why_and_whose_where_that_is_known(
     client: GraphQLClient, auth: Auth, log: io.StringIO
 ) -> None:
+    """ASVS 16.3.1."""
     user = client.signup()["user"]["id"]
     lines(log)
     client.login(password="not the password")
@@ -87,7 +88,7 @@ def test_a_refused_login_says_why_and_whose_where_that_is_known(
     client.login(email="eve@example.com")
     assert_line(log, f"WARNING login_failed {FROM} reason=INVALID_CREDENTIALS")
     service.disable_user(auth.runtime, "ada@example.com")
-    assert_line(log, f"INFO user_disabled user_id={user}")
+    assert_line(log, f"INFO session_ended user_id={user} {SESSION}", f"INFO user_disabled user_id={user}")
     client.login()
     assert_line(log, f"WARNING login_failed {FROM} user_id={user} reason=ACCOUNT_DISABLED")
 
@@ -95,7 +96,7 @@ def test_a_refused_login_says_why_and_whose_where_that_is_known(
 def test_a_refused_field_says_why_and_whose_where_the_token_was_genuine(
     client: GraphQLClient, auth: Auth, clock: Clock, log: io.StringIO
 ) -> None:
-    """ASVS 16.3.2."""
+    """ASVS 16.3.2, 16.3.3."""
     payload = client.signup()
     lines(log)
     refused = f"WARNING access_refused {FROM} field=me reason="
@@ -192,6 +193,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("value", HOSTILE, ids=ascii)
 def test_a_value_stays_one_value_on_one_line_of_printable_ascii(value: str) -> None:
+    """ASVS 16.4.1."""
     line = logs.line("login_failed", ip_address=value, reason="X")
     assert line.isascii()
     assert line.isprintable()

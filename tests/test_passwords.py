@@ -70,6 +70,7 @@ POLICY = [
 
 @pytest.mark.parametrize(("password", "expected"), POLICY, ids=[ascii(password)[:24] for password, _ in POLICY])
 def test_the_policy_is_this_table(password: str, expected: bool) -> None:
+    """ASVS 6.2.1, 6.2.5, 6.2.9, 6.2.11."""
     assert allowed(password) is expected
 
 
@@ -84,6 +85,7 @@ def test_the_least_length_can_be_raised() -> None:
 
 
 def test_the_3000_most_common_passwords_that_fit_the_policy_are_refused() -> None:
+    """ASVS 6.2.4."""
     assert len(common_passwords()) > 3000
     assert all(len(password) >= 8 and password == password.casefold() for password in common_passwords())
 
@@ -214,3 +216,11 @@ def test_the_dummy_is_a_hash_that_bcrypt_really_computes() -> None:
     assert bcrypt.hashpw(b"anything", dummy.encode())[:29].decode() == dummy[:29]
     assert dummy.startswith("$2b$12$")
     assert len(dummy) == 60
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "!", "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "bcrypt-sha384$2b$04$short"]
+)
+def test_a_hash_that_cannot_be_read_matches_nothing(stored: str) -> None:
+    """An account that was imported from elsewhere is refused like any other, and breaks no login."""
+    assert not Passwords(cost=4).verify("correct horse battery", stored)

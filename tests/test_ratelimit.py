@@ -55,7 +55,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_one_document_evaluates_five_guesses_however_many_aliases_it_has(
     client: GraphQLClient, document_of: str
 ) -> None:
-    """OWASP GraphQL cheat sheet, batching attacks; VilnaCRM issue 469; parse-server GHSA-775h-3xrc-c228."""
+    """ASVS 2.4.1; OWASP GraphQL Cheat Sheet, batching attacks; VilnaCRM issue 469; parse-server GHSA-775h-3xrc-c228."""
     client.signup()
     name = "ada" if document_of == "one account" else "u{}"
     fields = [

@@ -63,7 +63,7 @@ def read(variables: dict[str, str]) -> Settings:
 
 @pytest.mark.parametrize(("variables", "message"), BAD)
 def test_an_unsafe_or_meaningless_setting_is_refused_by_its_name(variables: dict[str, str], message: str) -> None:
-    """RFC 8725 section 3.5; GHSA-8fpg-xm3f-6cx3: checks failed open on a wrong configuration."""
+    """RFC 8725 section 3.5; RFC 6750 section 5.3; GHSA-8fpg-xm3f-6cx3: checks failed open on a wrong configuration."""
     with pytest.raises(ConfigurationError) as caught:
         read(variables)
     assert str(caught.value).startswith(message)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gqlauth import http, server
+from gqlauth import http, protocol, server
 from tests.attackers import (
     CPU_SECONDS,
     TIMEOUT,
@@ -42,9 +42,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 IMPATIENT = """
-from gqlauth import cli, http, server
+from gqlauth import cli, http, protocol, server
 http.BODY_SECONDS = 1
-server.TRANSFER_SECONDS = server.KEEP_ALIVE_SECONDS = 2
+protocol.TRANSFER_SECONDS = server.KEEP_ALIVE_SECONDS = 2
 cli.main()
 """
 
@@ -67,7 +67,7 @@ def others(target: Server, request: pytest.FixtureRequest) -> Iterator[WellBehav
 
 
 def test_the_defaults_are_no_more_patient_than_they_say() -> None:
-    assert (http.BODY_SECONDS, server.TRANSFER_SECONDS, server.KEEP_ALIVE_SECONDS) == (10, 20, 20)
+    assert (http.BODY_SECONDS, protocol.TRANSFER_SECONDS, server.KEEP_ALIVE_SECONDS) == (10, 20, 20)
 
 
 def drip(running: Server, *first: bytes) -> bytes:

@@ -95,6 +95,7 @@ def test_the_name_of_a_key_is_its_thumbprint(algorithm: Algorithm) -> None:
 
 
 def test_a_curve_or_a_size_that_the_algorithm_does_not_have_is_refused() -> None:
+    """RFC 8725 section 3.1: one key, one algorithm."""
     weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 -- to be refused
     for private, algorithm in ((ec.generate_private_key(ec.SECP384R1()), "ES256"), (weak, "RS256")):
         pem = tokens.serialize_key(private, None)

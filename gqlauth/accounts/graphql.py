@@ -72,7 +72,7 @@ UpdateProfileResult = Annotated[
 ]
 ChangePasswordResult = Annotated[
     AuthPayload | AuthErrorType,
-    strawberry.union("ChangePasswordResult", description="New tokens for this session, or refused."),
+    strawberry.union("ChangePasswordResult", description="Signed in anew, or refused."),
 ]
 DeleteAccountResult = Annotated[
     AccountDeleted | AuthErrorType, strawberry.union("DeleteAccountResult", description="Gone, or refused.")
@@ -125,7 +125,7 @@ class AccountMutation:
         return User.of(user)
 
     @strawberry.mutation(
-        description="Change the password. Ends the account's other sessions and gives this one new tokens.",
+        description="Change the password. Ends all of the account's sessions and begins a new one here.",
         extensions=[*guarded(), Refusable()],
     )
     async def change_password(self, info: Info, input: ChangePasswordInput) -> ChangePasswordResult:

@@ -25,7 +25,7 @@ from gqlauth.events import (
 )
 from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
 from gqlauth.runtime import Client, Runtime
-from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, replace_tokens, sign_in, was_here
+from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, sign_in, was_here
 from gqlauth.users.models import MAX_EMAIL_LENGTH, User
 from gqlauth.users.service import check_email, check_name, email_key, find_by_email, is_device_of
 
@@ -97,7 +97,7 @@ def update_profile(runtime: Runtime, *, viewer: Viewer, name: str | None, client
     """Change what is given and return the account. Raises `InvalidInput` or `Unauthenticated`."""
     checked = None if name is None else check_name(name)
     with runtime.database.transaction() as db:
-        user, _ = lock_viewer(runtime, db, viewer)
+        user = lock_viewer(runtime, db, viewer)
         if checked is not None and checked != user.name:
             user.name = checked
             emit(db, ProfileUpdated(user_id=user.id, ip_address=client.ip_address))
@@ -105,20 +105,21 @@ def update_profile(runtime: Runtime, *, viewer: Viewer, name: str | None, client
 
 
 def change_password(runtime: Runtime, *, viewer: Viewer, current: str, new: str, client: Client) -> SignedIn:
-    """Replace the password, end the other sessions and give this one new tokens (ASVS 6.2.3, 7.4.3).
+    """Replace the password, end every session and begin a new one here (ASVS 6.2.3, 7.2.4, 7.4.3).
 
+    Not even an access token of before is worth anything afterwards: whoever has one may be why the password changes.
     Raises `InvalidCredentials`, `WeakPassword` or `Unauthenticated`.
     """
     verified = _verify_owner(runtime, viewer, current, client, field="currentPassword")
     runtime.passwords.check(new, words=(verified.email, verified.name), field="newPassword")
     new_hash = runtime.passwords.hash(new)
     with runtime.database.transaction() as db:
-        user, session = lock_viewer(runtime, db, viewer)
+        user = lock_viewer(runtime, db, viewer)
         _check_unchanged(user, verified, field="currentPassword")
         user.password_hash = new_hash
-        end_all(runtime, db, user.id, but=session.id, client=client)
-        emit(db, PasswordChanged(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
-        return replace_tokens(runtime, session, user)
+        end_all(runtime, db, user.id, client=client)
+        emit(db, PasswordChanged(user_id=user.id, session_id=viewer.session_id, ip_address=client.ip_address))
+        return sign_in(runtime, db, user, client)
 
 
 def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: Client) -> UUID:
@@ -129,7 +130,7 @@ def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: C
     """
     verified = _verify_owner(runtime, viewer, password, client, field="password")
     with runtime.database.transaction() as db:
-        user, _ = lock_viewer(runtime, db, viewer)
+        user = lock_viewer(runtime, db, viewer)
         _check_unchanged(user, verified, field="password")
         db.execute(sa.delete(User).where(User.id == user.id))
         emit(db, AccountDeleted(user_id=user.id, ip_address=client.ip_address))

@@ -88,8 +88,8 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
         raise
 
 
-def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> tuple[User, Session]:
-    """Return the viewer's account and session, locked: what changes something decides about them here.
+def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> User:
+    """Return the viewer's account, locked, and its session with it: what changes something decides about them here.
 
     Raise `Unauthenticated` if the session has ended since the request began (or, stateless, before).
     """
@@ -98,16 +98,7 @@ def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> tuple[
     session = db.get(Session, viewer.session_id, with_for_update=True)
     if user is None or session is None or not _is_alive(session, user, runtime.clock()):
         raise Unauthenticated(Reason.SESSION_REVOKED)
-    return user, session
-
-
-def replace_tokens(runtime: Runtime, session: Session, user: User) -> SignedIn:
-    """Give a session new tokens and forget the old ones: using one of those is refused, but not held against it."""
-    session.refresh_key = refresh_tokens.new_secret()
-    session.refresh_salt = session.previous_refresh_hash = session.refreshed_at = None
-    token = refresh_tokens.new(session.id, session.refresh_key)
-    session.refresh_hash = refresh_tokens.digest(token)
-    return _signed_in(runtime, session, user, token)
+    return user
 
 
 def list_sessions(runtime: Runtime, user_id: UUID) -> Sequence[Session]:

@@ -37,7 +37,7 @@ def check_email(email: str, *, allow_test_domain: bool = False) -> str:
         valid = validate_email(email, check_deliverability=False, test_environment=allow_test_domain)
     except EmailNotValidError:
         raise InvalidEmail from None
-    key = valid.normalized.casefold()
+    key = valid.normalized.lower()
     # Two spellings that look or compare alike must never be two mailboxes (GHSA-7rqj-j65f-68wh, homoglyph @).
     if unicodedata.normalize("NFKC", email) != email or len(key) > MAX_EMAIL_LENGTH:
         raise InvalidEmail

@@ -131,6 +131,7 @@ def test_a_weak_password_is_refused_and_makes_no_account(client: GraphQLClient) 
 
 
 def test_a_password_may_be_made_of_anything(client: GraphQLClient) -> None:
+    """ASVS 6.2.5, 6.2.9; NIST SP 800-63B-4 section 3.1.1.2."""
     for number, password in enumerate(["nul\0 inside", "\0" * 8, "\U0001f600" * 64, "  blanks count  ", "e\u0301" * 9]):
         email = f"{number}@example.com"
         client.signup(email=email, password=password)
@@ -192,7 +193,7 @@ def test_an_expired_token_harms_neither_signup_nor_login(client: GraphQLClient, 
 
 @pytest.mark.parametrize("count", [2, 20])
 def test_signups_at_once_with_one_address_make_one_account(auth: Auth, count: int) -> None:
-    """ASVS 2.3.4."""
+    """ASVS 2.3.3, 2.3.4."""
     spellings = ["ada@example.com", "ADA@example.com", "Ada@Example.COM"]
     with serving(auth) as server:
         results = at_once(count, lambda number: server.signup(spellings[number % 3]))

@@ -69,13 +69,15 @@ def test_the_profile_changes_where_something_is_given(client: GraphQLClient) -> 
     assert update(name="")["name"] == ""
 
 
-def test_a_password_change_ends_the_other_sessions_and_renews_this_one(client: GraphQLClient) -> None:
-    """ASVS 6.2.3, 7.4.3."""
+def test_a_password_change_ends_every_session_and_begins_a_new_one(client: GraphQLClient) -> None:
+    """ASVS 6.2.3, 7.2.4, 7.4.3."""
     here, there = client.signup(), client.login()
     changed = change(client, here["accessToken"], PASSWORD, NEW_PASSWORD)
     assert changed["__typename"] == "AuthPayload"
     assert client.me(changed["accessToken"]) == here["user"]
-    assert client.refused(ME, token=there["accessToken"]) == REVOKED
+    for before in (here, there):
+        assert client.refused(ME, token=before["accessToken"]) == REVOKED
+    assert [session["current"] for session in client.sessions(changed["accessToken"])] == [True]
     assert client.refresh(there["refreshToken"])["code"] == "INVALID_TOKEN"
     assert client.refresh(here["refreshToken"])["code"] == "INVALID_TOKEN"
     assert client.refresh(changed["refreshToken"])["__typename"] == "AuthPayload"
@@ -84,6 +86,7 @@ def test_a_password_change_ends_the_other_sessions_and_renews_this_one(client: G
 
 
 def test_a_password_change_wants_the_current_password_and_a_good_new_one(client: GraphQLClient) -> None:
+    """ASVS 6.2.3."""
     here, there = client.signup(), client.login()
     wrong = change(client, here["accessToken"], "wrong horse battery", NEW_PASSWORD)
     assert (wrong["code"], wrong["field"]) == ("INVALID_CREDENTIALS", "currentPassword")

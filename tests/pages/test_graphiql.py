@@ -81,6 +81,7 @@ def test_an_api_client_is_not(accept: str | None) -> None:
 
 
 def test_production_has_neither_the_page_nor_its_files(folder: Path) -> None:
+    """ASVS 4.3.2."""
     client = site(environment="production", assets=folder)
     assert client.get("/graphql", headers=BROWSER).status_code == 405
     assert client.get("/graphql/graphiql/graphiql.js").status_code == 404

@@ -73,7 +73,7 @@ class Device:
     created: datetime
     expires: datetime
     signed_out: bool = False
-    # The chain since the sign-in or the last change of password; its last link is the current token.
+    # Every refresh token in its turn; the last is the current one.
     chain: list[str] = field(default_factory=list)
     rotated: datetime | None = None
     # Each with the time at which it expires.
@@ -258,11 +258,10 @@ class Lives(RuleBasedStateMachine):
             assert data["changePassword"]["code"] == "INVALID_CREDENTIALS"
             return
         device.account.password = new
-        self.sign_out_all(device.account, but=device)
-        old, device.chain, device.rotated = device.chain[-1], [], None
-        self.take_tokens(device, data["changePassword"])
-        # It is refused, but not held against the session.
-        self.present(device, old)
+        self.sign_out_all(device.account)
+        self.new_device(device.account, data["changePassword"])
+        # A token of before is refused, but not held against the new session.
+        self.present(device, device.chain[-1])
 
     @rule(pick=PICK, guess=PASSWORDS)
     def delete_account(self, pick: int, guess: str) -> None:

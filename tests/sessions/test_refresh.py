@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import functools
+import operator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,6 +51,7 @@ def test_a_replay_within_the_grace_gets_the_very_same_successor(client: GraphQLC
 
 
 def test_a_replay_after_the_grace_ends_the_session(client: GraphQLClient, clock: Clock, auth: Auth) -> None:
+    """RFC 9700 section 4.14.2; ASVS 10.4.5."""
     happened: list[Event] = []
     auth.runtime.events.subscribe(happened.append)
     first = client.signup()
@@ -112,7 +116,7 @@ def test_an_access_token_is_no_refresh_token_and_the_other_way_round(client: Gra
 
 
 def test_a_session_ends_thirty_days_after_its_last_refresh(client: GraphQLClient, clock: Clock) -> None:
-    """ASVS 7.3.1."""
+    """RFC 9700 section 4.14.2; ASVS 7.3.1."""
     token = client.signup()["refreshToken"]
     clock.advance(30 * DAY - 1)
     token = client.refresh(token)["refreshToken"]
@@ -136,7 +140,7 @@ def test_a_session_ends_ninety_days_after_it_began_however_often_it_is_refreshed
 
 
 def test_fifty_refreshes_at_once_have_one_successor(client: GraphQLClient) -> None:
-    """GHSA-392p-2q2v-4372: parallel rotations of one token each gave a successor."""
+    """ASVS 2.3.4; GHSA-392p-2q2v-4372: parallel rotations of one token each gave a successor."""
     token = client.signup()["refreshToken"]
     with ThreadPoolExecutor(50) as threads:
         payloads = list(threads.map(client.refresh, [token] * 50))
@@ -172,7 +176,7 @@ def test_a_refresh_against_a_password_change_has_one_survivor(client: GraphQLCli
     for payload in refreshed:
         if payload["__typename"] == "AuthPayload":
             assert client.refresh(payload["refreshToken"]) == INVALID_TOKEN
-    # The old tokens of this session are refused, but they do not end what the change began.
+    # The tokens of before are refused, but they do not end what the change began.
     assert client.refresh(here["refreshToken"]) == INVALID_TOKEN
     assert client.refused(ME, token=there["accessToken"]) == SESSION_REVOKED
     clock.advance(60)
@@ -180,7 +184,7 @@ def test_a_refresh_against_a_password_change_has_one_survivor(client: GraphQLCli
 
 
 def test_rotation_grace_and_reuse_hold_across_a_restart(settings: Settings, clock: Clock) -> None:
-    """CVE-2026-9802 (keycloak): after a restart, replaced refresh tokens worked again."""
+    """RFC 9700 section 4.14.2; CVE-2026-9802 (keycloak): after a restart, replaced refresh tokens worked again."""
 
     def restarted() -> TestClient:
         auth = Auth(settings, clock=clock)
@@ -199,6 +203,20 @@ def test_rotation_grace_and_reuse_hold_across_a_restart(settings: Settings, cloc
         assert GraphQLClient(http).refresh(second["refreshToken"]) == INVALID_TOKEN
 
 
+def test_a_refresh_token_is_256_random_bits(client: GraphQLClient) -> None:
+    """ASVS 7.2.3, 11.5.1: 128 bits at least; a UUID does not count, and the session's id in the token is no secret."""
+    client.signup()
+    first = [client.login()["refreshToken"] for _ in range(80)]
+    following = first[:1]
+    for _ in range(80):
+        following.append(client.refresh(following[-1])["refreshToken"])
+    for tokens in (first, following[1:]):
+        randoms = [int.from_bytes(base64.urlsafe_b64decode(token.split("_", 2)[2])[:32]) for token in tokens]
+        # Each of the 256 bits has both values. One in 10^21 runs fails by chance.
+        assert functools.reduce(operator.or_, randoms) == 2**256 - 1
+        assert functools.reduce(operator.and_, randoms) == 0
+
+
 def test_no_refresh_token_is_stored(client: GraphQLClient, auth: Auth) -> None:
     """ASVS 11.5.1: of tokens only hashes are kept."""
     first = client.signup()
@@ -206,4 +224,4 @@ def test_no_refresh_token_is_stored(client: GraphQLClient, auth: Auth) -> None:
     with auth.runtime.database.read() as db:
         stored = db.execute(sa.select(Session.__table__)).one()
     for token in (first["refreshToken"], second["refreshToken"]):
-        assert token.rpartition("_")[2] not in repr(stored)
+        assert token.split("_", 2)[2] not in repr(stored)

@@ -11,7 +11,7 @@ from gqlauth.accounts import service as accounts
 from gqlauth.database import new_id
 from gqlauth.sessions import service
 from gqlauth.sessions.models import Session
-from tests.support import LOGOUT, ME, REVOKE, REVOKE_OTHERS, Clock, GraphQLClient
+from tests.support import LOGIN, LOGOUT, ME, PASSWORD, REVOKE, REVOKE_OTHERS, Clock, GraphQLClient
 
 REVOKED = {"code": "UNAUTHENTICATED", "reason": "SESSION_REVOKED"}
 
@@ -30,6 +30,19 @@ def test_sessions_are_listed_newest_first_with_the_current_one_marked(client: Gr
     assert current["expiresAt"] == "2026-01-31T12:00:05+00:00"
     assert current["ipAddress"] == "testclient"
     assert current["userAgent"] == "Firefox[31m on a phone"
+
+
+def test_each_login_begins_a_session_of_its_own(client: GraphQLClient) -> None:
+    """ASVS 7.2.4: also where the client is signed in already."""
+    first = client.signup()
+    variables = {"input": {"email": "ada@example.com", "password": PASSWORD}}
+    second = client.execute(LOGIN, variables, first["accessToken"])["login"]
+    third = client.login()
+    current = [
+        next(session["id"] for session in client.sessions(payload["accessToken"]) if session["current"])
+        for payload in (first, second, third)
+    ]
+    assert len(set(current)) == len({payload["refreshToken"] for payload in (first, second, third)}) == 3
 
 
 def test_sessions_of_others_are_not_listed(client: GraphQLClient) -> None:
@@ -72,6 +85,7 @@ def test_logout_of_nobody_is_false(client: GraphQLClient) -> None:
 
 
 def test_one_session_can_be_ended_from_another(client: GraphQLClient) -> None:
+    """ASVS 7.5.2."""
     here, there = client.signup(), client.login()
     other = client.sessions(here["accessToken"])[0]["id"]
     assert client.execute(REVOKE, {"id": other}, here["accessToken"]) == {"revokeSession": True}
@@ -131,6 +145,6 @@ def test_the_server_sweeps_by_itself_in_batches(client: GraphQLClient, auth: Aut
         db.execute(sa.insert(Session), many)
     clock.advance(31 * 86_400)
     assert client.http.portal is not None
-    client.http.portal.call(auth._sweep)
+    client.http.portal.call(auth._housekeeping.sweep)
     with auth.runtime.database.read() as db:
         assert db.scalar(sa.select(sa.func.count()).select_from(Session)) == 0

@@ -1,0 +1,104 @@
+"""HTTP on the wire: uvicorn's protocol with limits on time and size, which it leaves to others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gqlauth.http import HTTPError, raw_answer
+
+# How long a client may take to send one request, or to take its answer.
+TRANSFER_SECONDS = 20
+# Requests that a client may send ahead of their answers. uvicorn would read and keep them without end.
+MOST_PIPELINED = 16
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP, without its patience: it would wait for ever for a request's end, and hold a head of any size.
+
+    A request that comes in one piece, as nearly all do, costs nothing more. `largest` is in bytes: of a head that comes
+    in pieces, and of what follows a head (a body in the smallest chunks takes six times its size).
+    """
+
+    def __init__(self, *args: Any, largest: tuple[int, int], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._largest_head, self._largest_rest = largest
+        self._received = 0
+        self._answering: RequestResponseCycle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a request from now on."""
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; look at size and time unless it was a request, whole."""
+        before = self.cycle
+        super().data_received(data)
+        if len(self.pipeline) > MOST_PIPELINED:
+            self.transport.abort()
+        if self.cycle is not before:
+            self._received = 0
+            self._expect(self.cycle.more_body)
+            return
+        waiting = before is None or before.response_complete
+        if waiting and self._deadline is None:
+            self._received = 0
+        self._received += len(data)
+        if self._received > (self._largest_head if waiting else self._largest_rest):
+            self._refuse(HTTPError(431, "HEADERS_TOO_LARGE", "The request is too large."))
+        self._expect(waiting or before.more_body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadlines, and let the request that is being answered know, which may not be the last one."""
+        self._expect(False)
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        self.pipeline.clear()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take its answer, but not for ever."""
+        super().pause_writing()
+        self._write_deadline = self.loop.call_later(TRANSFER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken enough."""
+        super().resume_writing()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that is not used, also if its client has left an answer untaken."""
+        self.transport.abort()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _expect(self, more: bool = True) -> None:
+        """Set the deadline if more is to come of a request; it does not move while bytes trickle in."""
+        if not more and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        elif more and self._deadline is None:
+            self._deadline = self.loop.call_later(TRANSFER_SECONDS, self._late)
+
+    def _late(self) -> None:
+        message = f"The request did not come within {TRANSFER_SECONDS} seconds."
+        self._refuse(HTTPError(408, "REQUEST_TIMEOUT", message))
+
+    def _refuse(self, error: HTTPError) -> None:
+        """Close the connection, with an answer if a request had begun. A WebSocket has left `connections`: not ours."""
+        if self not in self.connections or self.transport.is_closing():
+            return
+        cycle = self.cycle
+        if self._received if cycle is None or cycle.response_complete else not cycle.response_started:
+            self.transport.write(raw_answer(error))
+        self.transport.close()

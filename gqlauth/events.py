@@ -61,9 +61,10 @@ class Refreshed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshRefused(Event):
-    """A refresh token was refused. `session_id` is the one that it names, which need not exist."""
+    """A refresh token was refused; `reason` is the error's code. `session_id` is the one that it names, if any."""
 
     session_id: UUID | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +100,11 @@ class PasswordChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordRefused(Event):
-    """Somebody who is signed in gave a wrong password for what wants it once more."""
+    """Somebody who is signed in was refused what wants the password once more; `reason` is the error's code."""
 
     user_id: UUID
     session_id: UUID
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,6 @@ https://graphql.github.io/graphql-over-http/draft/ — POST only: a query by GET
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -26,9 +24,7 @@ from strawberry.types.graphql import OperationType
 
 from gqlauth.context import Context
 from gqlauth.errors import Reason, Unauthenticated
-from gqlauth.schema import INTERNAL_ERROR
-
-logger = logging.getLogger("gqlauth")
+from gqlauth.schema import internal_error
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -136,13 +132,8 @@ class GraphQLView:
             return result
         except UNEXECUTABLE:
             return PreExecutionError(data=None, errors=[GraphQLError("There is no such operation.")])
-        except Exception:
-            error_id = secrets.token_hex(8)
-            logger.exception("internal_error id=%s", error_id)
-            error = GraphQLError(
-                "Something went wrong on our side.", extensions={"code": INTERNAL_ERROR, "id": error_id}
-            )
-            return ExecutionResult(data=None, errors=[error])
+        except Exception as error:
+            return ExecutionResult(data=None, errors=[internal_error(error)])
 
     async def _send(
         self, send: Send, status: int, media_type: str, data: Any, extra: list[tuple[bytes, bytes]]

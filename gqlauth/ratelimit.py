@@ -13,11 +13,14 @@ import math
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gqlauth.clock import Clock
 from gqlauth.errors import AuthError, AuthErrorCode, ConfigurationError
+
+T = TypeVar("T")
 
 logger = logging.getLogger("gqlauth")
 
@@ -99,24 +102,29 @@ class Limiter:
 
     def reserve(self, limit: Limit, *key: str) -> None:
         """Count one attempt. Raise `RateLimited` if a window is full; it is not counted then."""
-        wait = self._ask("reserve", _key(limit, key), limit.windows) if self._enabled else 0
-        if wait:
+        if not self._enabled:
+            return
+        counted_as = _key(limit, key)
+        if wait := self._ask(lambda windows: windows.reserve(counted_as, limit.windows)):
             raise RateLimited(max(1, math.ceil(wait)))
 
     def forget(self, limit: Limit, *key: str) -> None:
         """Start anew: the secret was right."""
-        if self._enabled:
-            self._local.forget(_key(limit, key))
-            self._ask("forget", _key(limit, key))
+        if not self._enabled:
+            return
+        counted_as = _key(limit, key)
+        # Here too, where attempts may have been counted while Redis was away.
+        self._local.forget(counted_as)
+        self._ask(lambda windows: windows.forget(counted_as))
 
-    def _ask(self, verb: str, *arguments: object) -> float:
+    def _ask(self, question: Callable[[Windows], T]) -> T:
         if self._shared is not None and time.monotonic() >= self._shared_away_until:
             try:
-                return float(getattr(self._shared, verb)(*arguments) or 0)
+                return question(self._shared)
             except self._shared.errors as error:
                 self._shared_away_until = time.monotonic() + REDIS_RETRY_SECONDS
                 logger.warning("redis does not answer; this process limits on its own: %s", error)
-        return float(getattr(self._local, verb)(*arguments) or 0)
+        return question(self._local)
 
 
 class MemoryWindows:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import strawberry
-from graphql import DocumentNode, GraphQLError, OperationDefinitionNode
+from graphql import DocumentNode, GraphQLError, Node, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionResult
 from strawberry.types.execution import ExecutionContext, PreExecutionError
@@ -200,11 +200,14 @@ def _mask(error: GraphQLError) -> GraphQLError:
     original = error.original_error
     if original is None or (isinstance(original, GraphQLError) and not WRONG_RESULT.match(error.message)):
         return error
+    return internal_error(original, error.nodes, error.path)
+
+
+def internal_error(
+    cause: Exception, nodes: Collection[Node] | None = None, path: Collection[str | int] | None = None
+) -> GraphQLError:
+    """Log what went wrong, and return what a client is told of it: an id that is also in the log."""
     error_id = secrets.token_hex(8)
-    logger.error("internal_error id=%s path=%s", error_id, error.path, exc_info=original)
-    return GraphQLError(
-        "Something went wrong on our side.",
-        error.nodes,
-        path=error.path,
-        extensions={"code": INTERNAL_ERROR, "id": error_id},
-    )
+    logger.error("internal_error id=%s path=%s", error_id, path, exc_info=cause)
+    extensions = {"code": INTERNAL_ERROR, "id": error_id}
+    return GraphQLError("Something went wrong on our side.", nodes, path=path, extensions=extensions)

@@ -18,7 +18,8 @@ from gqlauth import Auth, logs
 from gqlauth.accounts import service
 from gqlauth.events import Event, Events, LoginFailed
 from gqlauth.keys import service as keys
-from tests.support import LOGIN, ME, PASSWORD, SIGNUP, Clock, GraphQLClient
+from gqlauth.ratelimit import OWNER, REFRESH
+from tests.support import DELETE_ACCOUNT, LOGIN, ME, PASSWORD, SIGNUP, Clock, GraphQLClient
 
 USER = r"user_id=(?P<user>[0-9a-f-]{36})"
 SESSION = r"session_id=(?P<session>[0-9a-f-]{36})"
@@ -224,3 +225,28 @@ def test_a_hostile_address_is_logged_all_the_same(log: io.StringIO) -> None:
     )
     assert_line(log, r'WARNING login_failed ip_address="\\ud83d\\nWARNING fake" reason=X')
     assert len(heard) == 1
+
+
+def test_a_refused_refresh_says_why(client: GraphQLClient, log: io.StringIO) -> None:
+    """ASVS 16.3.1: the session is the one that the token names."""
+    token = client.signup()["refreshToken"]
+    lines(log)
+    made_up = token[:37] + "A" * 64
+    client.refresh(made_up)
+    assert_line(log, f"WARNING refresh_refused {FROM} {SESSION} reason=INVALID_TOKEN")
+    for _ in range(REFRESH.windows[0][0]):
+        client.refresh(made_up)
+    assert re.fullmatch(f"WARNING refresh_refused {FROM} {SESSION} reason=RATE_LIMITED", lines(log)[-1])
+
+
+def test_a_refused_password_of_who_is_signed_in_says_why(client: GraphQLClient, log: io.StringIO) -> None:
+    """ASVS 16.3.1, 16.3.2: guessing with a stolen session leaves its lines, also where it is limited."""
+    payload = client.signup()
+    lines(log)
+    user = payload["user"]["id"]
+    for _ in range(OWNER.windows[0][0] + 1):
+        client.execute(DELETE_ACCOUNT, {"password": "wrong horse battery"}, payload["accessToken"])
+    found = lines(log)
+    refused = f"WARNING password_refused {FROM} user_id={user} {SESSION} reason="
+    assert re.fullmatch(f"{refused}INVALID_CREDENTIALS", found[0])
+    assert re.fullmatch(f"{refused}RATE_LIMITED", found[-1])

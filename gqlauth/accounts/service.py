@@ -79,13 +79,14 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
     if user.disabled_at is not None:
         # Before any work that the others are spared: a second hash would double the time.
         raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
+    if known:
+        runtime.limiter.forget(KNOWN, *known)
     stored = user.password_hash
     rehashed = runtime.passwords.hash(password) if runtime.passwords.needs_rehash(stored) else stored
     with runtime.database.transaction() as db:
         current = db.get(User, user.id, with_for_update=True)
         if current is not None and current.password_hash == stored and current.disabled_at is None:
             current.password_hash = rehashed
-            runtime.limiter.forget(KNOWN, *known)
             return sign_in(runtime, db, current, client)
     if current is None or current.disabled_at is not None:
         raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
@@ -139,16 +140,16 @@ def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: C
 
 def prepare_user(runtime: Runtime, *, email: str, password: str, name: str) -> User:
     """Check everything that can be checked without writing, and hash the password. Raises like `signup`."""
-    email_key = check_email(email, allow_test_domain=not runtime.settings.production)
+    key = check_email(email, allow_test_domain=not runtime.settings.production)
     name = check_name(name)
     runtime.passwords.check(password, words=(email, name))
     with runtime.database.read() as db:
         # Spares the hash; whether the address is free when it counts is for the database to say.
-        if db.scalar(sa.select(User.id).where(User.email_key == email_key)) is not None:
+        if db.scalar(sa.select(User.id).where(User.email_key == key)) is not None:
             raise EmailTaken
     return User(
         email=email,
-        email_key=email_key,
+        email_key=key,
         name=name,
         password_hash=runtime.passwords.hash(password),
         created_at=runtime.clock(),
@@ -211,17 +212,19 @@ def enable_user(runtime: Runtime, email: str) -> bool:
 
 
 def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> User:
-    """Return the viewer's account if the password is theirs. Raise `InvalidCredentials`."""
-    client.attempts.reserve()
-    runtime.limiter.reserve(OWNER, str(viewer.user_id))
-    user = get_user(runtime, viewer.user_id)
-    if user is not None and runtime.passwords.verify(password, user.password_hash):
-        runtime.limiter.forget(OWNER, str(viewer.user_id))
-        return user
-    runtime.events.publish(
-        PasswordRefused(user_id=viewer.user_id, session_id=viewer.session_id, ip_address=client.ip_address)
-    )
-    raise InvalidCredentials("The password is wrong.", field=field)
+    """Return the viewer's account if the password is theirs. Raise `InvalidCredentials` or `RateLimited`."""
+    try:
+        client.attempts.reserve()
+        runtime.limiter.reserve(OWNER, str(viewer.user_id))
+        user = get_user(runtime, viewer.user_id)
+        if user is None or not runtime.passwords.verify(password, user.password_hash):
+            raise InvalidCredentials("The password is wrong.", field=field)
+    except AuthError as refusal:
+        who = {"user_id": viewer.user_id, "session_id": viewer.session_id}
+        runtime.events.publish(PasswordRefused(**who, reason=refusal.code, ip_address=client.ip_address))
+        raise
+    runtime.limiter.forget(OWNER, str(viewer.user_id))
+    return user
 
 
 def _check_unchanged(user: User, verified: User, *, field: str) -> None:

@@ -72,8 +72,8 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
     Raises `InvalidRefreshToken` or `RateLimited`.
     """
     session_id = refresh_tokens.read(token)
-    runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
     try:
+        runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
         with runtime.database.transaction() as db:
             session = db.get(Session, session_id, with_for_update=True) if session_id else None
             user = db.get(User, session.user_id) if session else None
@@ -83,8 +83,8 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
             _use(runtime, session, client)
             emit(db, Refreshed(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
             return _signed_in(runtime, session, user, successor)
-    except InvalidRefreshToken:
-        runtime.events.publish(RefreshRefused(session_id=session_id, ip_address=client.ip_address))
+    except AuthError as refusal:
+        runtime.events.publish(RefreshRefused(session_id=session_id, reason=refusal.code, ip_address=client.ip_address))
         raise
 
 

@@ -22,7 +22,7 @@ from gqlauth.cli import main
 from gqlauth.clock import utc_now
 from gqlauth.keys import service as keys
 from tests.processes import GQLAUTH, TIMEOUT, environment
-from tests.support import PASSWORD, Clock, GraphQLClient
+from tests.support import ME, PASSWORD, Clock, GraphQLClient
 
 SECRET = "kT3#vQ9!mZ7@xL2$wR8%nB5^jH4&pD6*"
 
@@ -313,3 +313,48 @@ def test_nested_or_undecodable_input_is_not_a_token(bare: Command) -> None:
     deep = base64.urlsafe_b64encode(b"[" * 200_000).rstrip(b"=").decode()
     assert failed(bare("token", "inspect", stdin=f"{deep}.{deep}.x")) == "this is not a JSON Web Token"
     assert failed(bare("token", "inspect", stdin=b"\xff\xfe")) == "this is not text in UTF-8"
+
+
+def test_sessions_are_listed_and_one_is_ended_at_once(gqlauth: Command, client: GraphQLClient, clock: Clock) -> None:
+    clock.now = utc_now()  # as it is for the command line
+    here = client.signup()
+    clock.advance(1)
+    client.http.headers["user-agent"] = "a phone"
+    there = client.login()
+    rows = done(gqlauth("sessions", "list", "ADA@example.com")).splitlines()
+    assert [row.rpartition("  ")[2] for row in rows] == ["a phone", "testclient"]
+    ended = rows[0].split()[0]
+    assert ended == client.sessions(here["accessToken"])[0]["id"]
+    assert done(gqlauth("sessions", "revoke", ended)) == "ended 1\n"
+    assert client.refused(ME, token=there["accessToken"])["reason"] == "SESSION_REVOKED"
+    assert client.me(here["accessToken"])
+    assert failed(gqlauth("sessions", "revoke", ended)) == "there is no such session"
+
+
+def test_all_sessions_of_an_account_are_ended_at_once(gqlauth: Command, client: GraphQLClient, clock: Clock) -> None:
+    clock.now = utc_now()
+    eve, payloads = client.signup("eve@example.com"), [client.signup(), client.login()]
+    assert done(gqlauth("sessions", "revoke", "--user", "ada@example.com")) == "ended 2\n"
+    for payload in payloads:
+        assert client.refused(ME, token=payload["accessToken"])["reason"] == "SESSION_REVOKED"
+    assert client.me(eve["accessToken"])
+    assert done(gqlauth("sessions", "list", "ada@example.com")) == ""
+
+
+@pytest.mark.parametrize("arguments", [(), (str(UUID(int=7)), "--user", "ada@example.com"), ("nonsense",)])
+def test_what_is_to_be_ended_must_be_said_in_one_way(ready: Command, arguments: tuple[str, ...]) -> None:
+    refused = ready("sessions", "revoke", *arguments)
+    assert refused.code == 2
+    assert "Traceback" not in refused.errors
+
+
+@pytest.mark.parametrize("arguments", [("list", "nobody@example.com"), ("revoke", "--user", "nobody@example.com")])
+def test_sessions_of_nobody_are_told_so(ready: Command, arguments: tuple[str, ...]) -> None:
+    assert failed(ready("sessions", *arguments)) == "there is no such account"
+
+
+def test_keys_are_encrypted_anew(ready: Command) -> None:
+    assert "GQLAUTH_KEY_ENCRYPTION_KEY is not set" in failed(ready("keys", "encrypt"))
+    assert done(ready("keys", "encrypt", key_encryption_key=SECRET)) == "encrypted 1\n"
+    assert "cannot be read" in failed(ready("keys", "encrypt", key_encryption_key=SECRET[::-1]))
+    assert done(ready("keys", "encrypt", key_encryption_key=f"{SECRET[::-1]},{SECRET}")) == "encrypted 1\n"

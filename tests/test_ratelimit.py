@@ -273,3 +273,13 @@ def test_where_redis_is_away_memory_counts_and_the_log_says_so(clock: Clock, cap
 )
 def test_an_ipv6_customer_is_one_address(address: str | None, counted_as: str) -> None:
     assert network(address) == counted_as
+
+
+def test_two_servers_limit_together_where_redis_is_set(settings: Settings, redis_url: str, clock: Clock) -> None:
+    Redis.from_url(redis_url).flushall()
+    answers = []
+    for _ in range(2):
+        auth = Auth(msgspec.structs.replace(settings, redis_url=redis_url), clock=clock)
+        with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+            answers += [guess(GraphQLClient(http), address=f"10.0.{n}.1") for n in range(20)]
+    assert outcomes(answers) == {"INVALID_CREDENTIALS": 30, "RATE_LIMITED": 10}

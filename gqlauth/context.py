@@ -48,6 +48,9 @@ class Viewer:
 
     user_id: UUID
     session_id: UUID
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    email_verified: bool = False
     profile: Profile | None = None
     last_used_at: datetime | None = None
 

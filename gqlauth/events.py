@@ -22,7 +22,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedUp(Event):
+class UserSignedUp(Event):
     """A new account exists."""
 
     user_id: UUID
@@ -76,7 +76,7 @@ class RefreshReused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnded(Event):
+class SessionRevoked(Event):
     """A session was ended before its time; its tokens are refused from now on."""
 
     user_id: UUID

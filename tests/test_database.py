@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from gqlauth import Auth, Settings, migrations
 from gqlauth.database import Database, emit, new_id
 from gqlauth.errors import InvalidInput
-from gqlauth.events import Event, Events, SignedUp
+from gqlauth.events import Event, Events, UserSignedUp
 from gqlauth.runtime import Runtime
 from gqlauth.users.models import User
 
@@ -49,8 +49,8 @@ def names(runtime: Runtime) -> list[str]:
         return list(db.scalars(sa.select(User.email).order_by(User.email)))
 
 
-def event() -> SignedUp:
-    return SignedUp(user_id=UUID(int=1))
+def event() -> UserSignedUp:
+    return UserSignedUp(user_id=UUID(int=1))
 
 
 def test_a_transaction_commits_and_then_tells(runtime: Runtime, heard: list[Event]) -> None:
@@ -118,7 +118,7 @@ def test_a_listener_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) ->
 
     Events(fail, heard.append).publish(event(), event())
     assert heard == [event(), event()]
-    assert [record.message for record in caplog.records] == ["a listener failed on SignedUp"] * 2
+    assert [record.message for record in caplog.records] == ["a listener failed on UserSignedUp"] * 2
 
 
 def test_a_time_comes_back_in_utc_whatever_its_zone(runtime: Runtime) -> None:

@@ -58,7 +58,7 @@ def assert_line(log: io.StringIO, *patterns: str) -> None:
 def test_a_signup_and_a_login_are_a_line_each(client: GraphQLClient, log: io.StringIO) -> None:
     """ASVS 16.3.1: with time, user, session and address."""
     user = client.signup()["user"]["id"]
-    signed_up = f"INFO signed_up {FROM} user_id={user}"
+    signed_up = f"INFO user_signed_up {FROM} user_id={user}"
     logged_in = f"INFO logged_in {FROM} user_id={user} {SESSION}"
     assert_line(log, signed_up, logged_in)
     client.login()
@@ -89,7 +89,7 @@ def test_a_refused_login_says_why_and_whose_where_that_is_known(
     client.login(email="eve@example.com")
     assert_line(log, f"WARNING login_failed {FROM} reason=INVALID_CREDENTIALS")
     service.disable_user(auth.runtime, "ada@example.com")
-    assert_line(log, f"INFO session_ended user_id={user} {SESSION}", f"INFO user_disabled user_id={user}")
+    assert_line(log, f"INFO session_revoked user_id={user} {SESSION}", f"INFO user_disabled user_id={user}")
     client.login()
     assert_line(log, f"WARNING login_failed {FROM} user_id={user} reason=ACCOUNT_DISABLED")
 

@@ -46,7 +46,7 @@ def test_the_first_start_makes_everything_and_the_second_finds_it(tmp_path: Path
         "settings   development: GraphiQL and introspection are open to everyone who reaches this address",
         "           set GQLAUTH_ENVIRONMENT=production before others do",
     ]
-    assert "signed_up" in errors
+    assert "user_signed_up" in errors
     assert "Traceback" not in errors
     assert PASSWORD not in errors
 

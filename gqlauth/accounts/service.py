@@ -18,10 +18,10 @@ from gqlauth.events import (
     PasswordChanged,
     PasswordRefused,
     ProfileUpdated,
-    SignedUp,
     SignupRefused,
     UserDisabled,
     UserEnabled,
+    UserSignedUp,
 )
 from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
 from gqlauth.runtime import Client, Runtime
@@ -163,7 +163,7 @@ def add_user(db: Session, user: User, client: Client) -> User:
             db.add(user)
     except IntegrityError:
         raise EmailTaken from None
-    emit(db, SignedUp(user_id=user.id, ip_address=client.ip_address))
+    emit(db, UserSignedUp(user_id=user.id, ip_address=client.ip_address))
     return user
 
 

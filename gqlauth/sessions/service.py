@@ -15,7 +15,7 @@ from gqlauth import refresh_tokens
 from gqlauth.context import Profile, Refused, Viewer
 from gqlauth.database import emit, new_id
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
-from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionEnded
+from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionRevoked
 from gqlauth.ratelimit import REFRESH, network
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, Session
@@ -207,7 +207,9 @@ def judge(row: tuple[Any, ...] | None, claims: Claims, now: datetime) -> Viewer 
     if ended_at is not None or expires_at <= now or user_id != claims.user_id:
         return Refused(Reason.SESSION_REVOKED, claims.user_id, claims.session_id)
     profile = Profile(email, name, verified_at is not None, created_at)
-    return Viewer(user_id, claims.session_id, profile, last_used_at)
+    return Viewer(
+        user_id, claims.session_id, email_verified=profile.email_verified, profile=profile, last_used_at=last_used_at
+    )
 
 
 def _rotate(runtime: Runtime, db: DatabaseSession, session: Session, token: str, client: Client) -> str:
@@ -254,7 +256,7 @@ def _end(runtime: Runtime, db: DatabaseSession, client: Client, *which: sa.Colum
     alive = (Session.ended_at.is_(None), Session.expires_at > now)
     statement = sa.update(Session).where(*which, *alive).values(ended_at=now).returning(Session.id, Session.user_id)
     ended = db.execute(statement, execution_options={"synchronize_session": False}).all()
-    emit(db, *(SessionEnded(user_id=user, session_id=id, ip_address=client.ip_address) for id, user in ended))
+    emit(db, *(SessionRevoked(user_id=user, session_id=id, ip_address=client.ip_address) for id, user in ended))
     return len(ended)
 
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from gqlauth import Auth, Settings
 from gqlauth.app import create_schema
-from gqlauth.events import Event, RefreshReused, SessionEnded
+from gqlauth.events import Event, RefreshReused, SessionRevoked
 from gqlauth.sessions.models import Session
 from tests.support import CHANGE_PASSWORD, LOGOUT, ME, PASSWORD, Clock, GraphQLClient
 
@@ -61,7 +61,7 @@ def test_a_replay_after_the_grace_ends_the_session(client: GraphQLClient, clock:
     assert client.refresh(second["refreshToken"]) == INVALID_TOKEN
     assert client.refused(ME, token=second["accessToken"]) == SESSION_REVOKED
     kinds = [type(event) for event in happened]
-    assert kinds.count(RefreshReused) == kinds.count(SessionEnded) == 1
+    assert kinds.count(RefreshReused) == kinds.count(SessionRevoked) == 1
 
 
 def test_the_token_before_the_previous_one_ends_the_session_even_within_the_grace(client: GraphQLClient) -> None:

@@ -24,7 +24,6 @@ from gqlauth import Settings
 from gqlauth.keys import service as keys
 from gqlauth.runtime import Client, create_runtime
 from gqlauth.sessions.service import sign_in
-from gqlauth.users.models import User
 
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 TOKENS = 10_000
@@ -132,10 +131,10 @@ def _fill(environment: dict[str, str]) -> list[str]:
     """Make the accounts and sign them in, without bcrypt's cost for each; return the access tokens."""
     runtime = create_runtime(Settings.from_environ(environment))
     keys.load(runtime)
-    password_hash, now = runtime.passwords.hash(PASSWORD), runtime.clock()
+    user, password_hash, now = runtime.models.User, runtime.passwords.hash(PASSWORD), runtime.clock()
     with runtime.database.transaction() as db:
         users = [
-            User(email=email, email_key=email, name="Ada", password_hash=password_hash, created_at=now)
+            user(email=email, email_key=email, name="Ada", password_hash=password_hash, created_at=now)
             for email in (account(number) for number in range(ACCOUNTS))
         ]
         db.add_all(users)

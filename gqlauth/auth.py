@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
 
 import sqlalchemy as sa
 import strawberry
@@ -18,18 +19,23 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gqlauth import migrations, tokens
 from gqlauth.clock import Clock, utc_now
-from gqlauth.context import Authenticator, Context, Identity, Refused, Viewer, read_credentials
+from gqlauth.context import Authenticator, Context, Identity, Lanes, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
 from gqlauth.housekeeping import Housekeeping
 from gqlauth.http import GraphQLView, HeaderLimit
 from gqlauth.keys import service as keys
 from gqlauth.pages.graphiql import SAFE, GraphiQL
-from gqlauth.runtime import create_runtime
+from gqlauth.runtime import Signup, create_runtime
 from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
 from gqlauth.settings import Settings
 from gqlauth.threads import database_lane, hashing_lane
+from gqlauth.users.models import UserT
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 logger = logging.getLogger("gqlauth")
 
@@ -37,16 +43,51 @@ logger = logging.getLogger("gqlauth")
 JWKS_SECONDS = 60
 
 
-class Auth:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is there only between the beginning and the end of the lifespan."""
+
+    lanes: Lanes
+    housekeeping: Housekeeping
+    lookup: Lookup | None
+    authenticator: Authenticator
+
+
+class Auth(Generic[UserT]):
     """Everything that an application needs of gqlauth.
 
-    `settings` default to the `GQLAUTH_*` variables. Nothing is opened before `lifespan` begins.
+    - `settings` default to the `GQLAUTH_*` variables.
+    - `user` is the host's own class for users, mapped with `UserColumns`; its migrations are the host's then.
+    - `engine` is the host's engine, sync or async, in place of `settings.database_url`.
+    - `context` is what resolvers find in `info.context`: a subclass of `Context`.
+    - `before_signup` is called in a worker thread before an account is written; it may raise an `AuthError`.
+
+    Nothing is opened before `lifespan` begins. Raises `ConfigurationError` if these do not fit together.
     """
 
-    def __init__(self, settings: Settings | None = None, *, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        user: type[UserT] | None = None,
+        engine: Engine | AsyncEngine | None = None,
+        context: type[Context[UserT]] = Context,
+        before_signup: Callable[[Signup[UserT]], object] | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
         self.settings = settings or Settings.from_environ()
-        self.runtime = create_runtime(self.settings, clock)
-        self._lookup: Lookup | None = None
+        self.runtime = create_runtime(self.settings, clock, user=user, engine=engine, before_signup=before_signup)
+        self._context = context
+        self._state: Running | None = None
+
+    @property
+    def metadata(self) -> sa.MetaData:
+        """What gqlauth's tables are part of; the host's own where it has a class for users: `target_metadata`."""
+        return self.runtime.models.metadata
+
+    def create_tables(self) -> None:
+        """Make the tables of the host's metadata that are not there yet. For examples and tests: migrations do more."""
+        migrations.create_tables(self.runtime.database)
 
     def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
@@ -74,49 +115,56 @@ class Auth:
         migrations.upgrade(self.runtime.database)
         keys.ensure(self.runtime)
         keys.load(self.runtime)
-        self._open()
-        self._housekeeping.begin()
+        running = self._state = self._open()
+        running.housekeeping.begin()
         try:
             yield
         finally:
-            await self._housekeeping.end()
-            self._close()
+            await running.housekeeping.end()
+            self._close(running)
 
-    async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context:
+    async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context[UserT]:
         """Return the context of one request: who is asking, and what resolvers need."""
+        running = self._running
         credentials = read_credentials(request, self.settings)
         if isinstance(credentials, Refused):
             identity: Identity = credentials
             cookies = None
         else:
-            identity = await self._authenticator.authenticate(credentials.access_token)
+            identity = await running.authenticator.authenticate(credentials.access_token)
             cookies = credentials.cookies
         if isinstance(identity, Viewer):
-            self._housekeeping.touch(identity)
-        return Context(
+            running.housekeeping.touch(identity)
+        return self._context(
             request=request,
             response=response,
             identity=identity,
             cookies=cookies,
             runtime=self.runtime,
-            database_lane=self._database_lane,
-            hashing_lane=self._hashing_lane,
+            lanes=running.lanes,
         )
 
-    def _open(self) -> None:
-        self._database_lane, self._hashing_lane = database_lane(), hashing_lane()
-        self._housekeeping = Housekeeping(self.runtime, self._database_lane)
+    @property
+    def _running(self) -> Running:
+        if self._state is None:
+            raise RuntimeError("gqlauth is not running: give your application lifespan=auth.lifespan")
+        return self._state
+
+    def _open(self) -> Running:
+        runtime, lanes = self.runtime, Lanes(database_lane(), hashing_lane())
+        housekeeping = Housekeeping(runtime, lanes.database)
+        models, rows = runtime.models, None
         if not self.settings.stateless:
-            self._lookup = lookup(self.runtime.database, sessions.VIEWER_KEY, sessions.VIEWER_COLUMNS)
-        self._authenticator = Authenticator(
-            self.runtime.tokens, self.runtime.clock, sessions.judge, self._lookup, self._housekeeping.reload_keys
-        )
+            rows = lookup(runtime.database, sessions.viewer_key(models), sessions.viewer_columns(models))
+        authenticator = Authenticator(runtime.tokens, runtime.clock, sessions.judge, rows, housekeeping.reload_keys)
+        return Running(lanes, housekeeping, rows, authenticator)
 
-    def _close(self) -> None:
-        self._hashing_lane.close()
-        self._database_lane.close()
-        if self._lookup is not None:
-            self._lookup.close()
+    def _close(self, running: Running) -> None:
+        self._state = None
+        running.lanes.hashing.close()
+        running.lanes.database.close()
+        if running.lookup is not None:
+            running.lookup.close()
         self.runtime.database.dispose()
 
     def _proxies(self) -> list[Middleware]:
@@ -151,7 +199,7 @@ class Auth:
 
     async def _readyz(self, request: Request) -> Response:
         try:
-            await self._database_lane.run(self._ask_database)
+            await self._running.lanes.database.run(self._ask_database)
         except Exception:
             logger.exception("the database does not answer")
             return safely(PlainTextResponse("the database does not answer", 503))
@@ -160,7 +208,7 @@ class Auth:
     def _ask_database(self) -> None:
         with self.runtime.database.read() as db:
             # SQLite answers `SELECT 1` without opening its file.
-            db.execute(sa.select(sa.column("version_num")).select_from(sa.table(migrations.VERSION_TABLE)))
+            db.execute(sa.select(self.runtime.models.Key.kid).limit(1))
 
 
 def safely(answer: Response, *, cache_control: str = "no-store") -> Response:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import importlib
 import json
 import sys
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 from uuid import UUID
 
 import click
@@ -16,14 +17,15 @@ from gqlauth import doctor as examination
 from gqlauth import migrations, server, settings
 from gqlauth.accounts import service as accounts
 from gqlauth.app import create_schema
+from gqlauth.auth import Auth
 from gqlauth.errors import AuthError, ConfigurationError
 from gqlauth.keys import service as keys
 from gqlauth.runtime import Client, Runtime, create_runtime
 from gqlauth.sessions import service as sessions
 from gqlauth.settings import Settings
 from gqlauth.tokens import InvalidToken
-from gqlauth.users.models import User
-from gqlauth.users.service import find_by_email
+from gqlauth.users import service as users_service
+from gqlauth.users.models import UserColumns
 
 
 def main() -> None:
@@ -40,8 +42,16 @@ def main() -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gqlauth")
-def cli() -> None:
+@click.option(
+    "--app",
+    envvar="GQLAUTH_APP",
+    metavar="MODULE:NAME",
+    help="Where your application keeps its gqlauth.Auth. Without it, the GQLAUTH_* variables count alone.",
+)
+@click.pass_context
+def cli(context: click.Context, app: str | None) -> None:
     """Sign-up, login, sessions and permissions for GraphQL. Settings come from GQLAUTH_* variables."""
+    context.obj = app
 
 
 @cli.command()
@@ -69,7 +79,8 @@ def show_settings() -> None:
 @cli.command()
 def doctor() -> None:
     """Check settings, database, migrations and keys, and say what is wrong."""
-    findings = examination.examine()
+    app = click.get_current_context().obj
+    findings = examination.examine(_runtime() if app else None)
     for finding in findings:
         click.echo(f"{finding.level.value:<5} {finding.text}")
     if any(finding.level is examination.Level.WRONG for finding in findings):
@@ -158,6 +169,26 @@ def users_enable(email: str) -> None:
         _fail("there is no such account")
 
 
+@users.command("grant")
+@click.argument("email")
+@click.argument("name")
+@click.option("--scope", is_flag=True, help="The name is that of a scope, not of a role.")
+def users_grant(email: str, name: str, scope: bool) -> None:
+    """Give an account a role (or a scope), from its next request on."""
+    if not users_service.grant(_ready_runtime(), email, "scope" if scope else "role", name):
+        _fail("there is no such account")
+
+
+@users.command("revoke")
+@click.argument("email")
+@click.argument("name")
+@click.option("--scope", is_flag=True, help="The name is that of a scope, not of a role.")
+def users_revoke(email: str, name: str, scope: bool) -> None:
+    """Take a role (or a scope) from an account, from its next request on."""
+    if not users_service.revoke(_ready_runtime(), email, "scope" if scope else "role", name):
+        _fail("there is no such account, or it does not have that")
+
+
 @cli.group("sessions")
 def sessions_group() -> None:
     """Where accounts are signed in."""
@@ -216,22 +247,38 @@ def token_inspect(source: IO[str]) -> None:
 
 
 def _runtime() -> Runtime:
-    runtime = create_runtime(Settings.from_environ())
-    click.get_current_context().call_on_close(runtime.database.dispose)
+    """Return the runtime of the host's application, or the one that the variables describe."""
+    context = click.get_current_context()
+    runtime = create_runtime(Settings.from_environ()) if context.obj is None else _load(context.obj).runtime
+    context.call_on_close(runtime.database.dispose)
     return runtime
+
+
+def _load(app: str) -> Auth[Any]:
+    """Import the host's `Auth`. Raises `ConfigurationError` if there is none."""
+    module, _, name = app.partition(":")
+    # As with python -m, what lies in the current folder can be imported.
+    sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name or "auth")
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"{app} cannot be imported: {error}") from None
+    if not isinstance(found, Auth):
+        raise ConfigurationError(f"{app} is no gqlauth.Auth")
+    return found
 
 
 def _ready_runtime() -> Runtime:
     """Return a runtime over a database that has our tables. Raises `ConfigurationError` if it has not."""
     runtime = _runtime()
-    if migrations.current(runtime.database) != migrations.HEAD:
-        raise ConfigurationError("the database is not at the newest revision; run: gqlauth db upgrade")
+    if (lacking := migrations.state(runtime.database)) is not None:
+        raise ConfigurationError(f"migrations: {lacking}")
     return runtime
 
 
-def _find_user(runtime: Runtime, email: str) -> User:
+def _find_user(runtime: Runtime, email: str) -> UserColumns:
     with runtime.database.read() as db:
-        user = find_by_email(db, email)
+        user = users_service.find_by_email(runtime, db, email)
     return user or _fail("there is no such account")
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID
 
+import sqlalchemy as sa
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -22,6 +23,7 @@ from gqlauth.runtime import Client, Runtime
 from gqlauth.settings import Settings
 from gqlauth.threads import Lane
 from gqlauth.tokens import AccessTokens, Claims, InvalidToken, UnknownKey
+from gqlauth.users.models import UserColumns, UserT
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -105,7 +107,7 @@ class Authenticator:
         except InvalidToken as error:
             return Refused(error.reason)
         if self._lookup is None:
-            return Viewer(claims.user_id, claims.session_id)
+            return Viewer(claims.user_id, claims.session_id, claims.roles, claims.scopes, claims.email_verified)
         try:
             row = await self._lookup.get(claims.session_id)
         except Exception as error:
@@ -125,8 +127,20 @@ class Authenticator:
             return self._tokens.verify(token)
 
 
-class Context:
-    """What a resolver finds in `info.context`. A host may subclass it for dataloaders and the like."""
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Where services run: work on the database, and work that hashes."""
+
+    database: Lane
+    hashing: Lane
+
+
+class Context(Generic[UserT]):
+    """What a resolver finds in `info.context`. `Context[Customer]` is that of a host with its own class for users.
+
+    A host may subclass it for dataloaders and the like, without a constructor: `Auth(context=MyContext)` makes it. What
+    is to live as long as one request goes into a `functools.cached_property`.
+    """
 
     def __init__(
         self,
@@ -135,17 +149,17 @@ class Context:
         identity: Identity,
         cookies: Cookies | None,
         runtime: Runtime,
-        database_lane: Lane,
-        hashing_lane: Lane,
+        lanes: Lanes,
         response: Response | None = None,
     ) -> None:
+        super().__init__()
         self.request = request
         self.identity = identity
         self.cookies = cookies
         self.runtime = runtime
-        self._database_lane = database_lane
-        self._hashing_lane = hashing_lane
+        self._lanes = lanes
         self._response = response
+        self._user: UserT | None = None
 
     @property
     def viewer(self) -> Viewer:
@@ -156,6 +170,18 @@ class Context:
         if isinstance(identity, Unavailable):
             raise identity.error
         raise Unauthenticated(Reason.TOKEN_MISSING if identity is None else identity.reason)
+
+    async def load_user(self) -> UserT:
+        """Return the viewer's account, as the host's own class; read once for each request.
+
+        Raise `Unauthenticated` where nobody is signed in, or the account is gone since.
+        """
+        if self._user is None:
+            user = await self.run(get_user, self.viewer.user_id)
+            if user is None:
+                raise Unauthenticated(Reason.ACCOUNT_DISABLED)
+            self._user = cast("UserT", user)
+        return self._user
 
     @cached_property
     def client(self) -> Client:
@@ -171,6 +197,11 @@ class Context:
         if self._response is None:
             self._response = Response()
         return self._response
+
+    @response.setter
+    def response(self, response: Response | None) -> None:
+        """Take over the answer that a framework has prepared."""
+        self._response = response
 
     @property
     def has_cookie_session(self) -> bool:
@@ -195,13 +226,21 @@ class Context:
 
     async def run(self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a service function in a thread of the database lane."""
-        return await self._database_lane.run(service, self.runtime, *args, **kwargs)
+        return await self._lanes.database.run(service, self.runtime, *args, **kwargs)
 
     async def run_hashing(
         self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call a service function that hashes a password, in a thread of the hashing lane."""
-        return await self._hashing_lane.run(service, self.runtime, *args, **kwargs)
+        return await self._lanes.hashing.run(service, self.runtime, *args, **kwargs)
+
+
+def get_user(runtime: Runtime, user_id: UUID) -> UserColumns | None:
+    """Return an account that may sign in, or None."""
+    user = runtime.models.User
+    with runtime.database.read() as db:
+        found: UserColumns | None = db.scalar(sa.select(user).where(user.id == user_id, user.disabled_at.is_(None)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The engine, the metadata, and the one place that commits."""
+"""The engine, and the one place that commits."""
 
 from __future__ import annotations
 
@@ -9,70 +9,36 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
-from uuid_utils.compat import uuid7
+from sqlalchemy.orm import Session, sessionmaker
 
-from gqlauth.errors import AuthError
+from gqlauth.errors import AuthError, ConfigurationError
 from gqlauth.events import Event, Events
+from gqlauth.models import Models, create_models
+from gqlauth.settings import is_in_memory, with_our_driver
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 POOL_SIZE = 10
 BUSY_TIMEOUT_SECONDS = 10
 
 
-class UTCDateTime(sa.TypeDecorator[datetime]):
-    """A point in time: timezone-aware in Python, UTC in every database."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Store UTC; a naive time has no place here."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a timezone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """SQLite gives back what it was given, without its timezone."""
-        if value is None or value.tzinfo is not None:
-            return value
-        return value.replace(tzinfo=UTC)
-
-
-class Base(DeclarativeBase):
-    """The one metadata. Constraints have names, so that a migration can change them."""
-
-    metadata = sa.MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {datetime: UTCDateTime(), UUID: sa.Uuid()}  # noqa: RUF012 -- SQLAlchemy reads it as is
-
-
-def new_id() -> UUID:
-    """Return a new primary key: a UUIDv7, which sorts by the time at which it was made (RFC 9562 section 5.7)."""
-    return uuid7()
-
-
 class Database:
-    """One engine. Every change goes through `transaction`, every plain look through `read`."""
+    """One engine and the classes on it. Every change goes through `transaction`, every plain look through `read`.
 
-    def __init__(self, url: URL, events: Events) -> None:
+    `source` is a URL, or a host's engine: see `choose_engine`.
+    """
+
+    def __init__(self, source: URL | Engine | AsyncEngine, events: Events, models: Models | None = None) -> None:
         self.events = events
-        self.engine = create_engine(url)
+        self.models = models or create_models()
+        self.engine, self._is_ours = choose_engine(source)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, autobegin=False)
         # SQLite has one writer. Threads that queue here are woken at once; in SQLite's own queue they poll.
@@ -103,8 +69,9 @@ class Database:
             yield db
 
     def dispose(self) -> None:
-        """Close every connection."""
-        self.engine.dispose()
+        """Close every connection, unless they are a host's."""
+        if self._is_ours:
+            self.engine.dispose()
 
 
 def emit(db: Session, *events: Event) -> None:
@@ -112,25 +79,33 @@ def emit(db: Session, *events: Event) -> None:
     db.info.setdefault("events", []).extend(events)
 
 
+def choose_engine(source: URL | Engine | AsyncEngine) -> tuple[Engine, bool]:
+    """Return the engine to work with, and whether it is our own.
+
+    A host's engine is shared where that changes nothing for the host: PostgreSQL by psycopg. On SQLite our transactions
+    begin in another way, so there, and with another driver, ours is a small engine of its own on the same database.
+    Raises `ConfigurationError` for a database in memory, which no other engine sees.
+    """
+    if isinstance(source, URL):
+        return create_engine(source), True
+    if isinstance(source, Engine) and (source.dialect.name, source.dialect.driver) == ("postgresql", "psycopg"):
+        return source, False
+    if is_in_memory(source.url):
+        raise ConfigurationError("the engine's SQLite database is in memory, where gqlauth cannot reach it: use a file")
+    return create_engine(with_our_driver(source.url)), True
+
+
 def create_engine(url: URL) -> Engine:
     """Return an engine whose transactions mean the same on SQLite and PostgreSQL."""
     # Errors are logged, and what a statement was given is private: addresses, hashes, the signing key (ASVS 16.2.5).
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
-        engine = sa.create_engine(url, pool_pre_ping=True, **options)
-        sa.event.listen(engine, "connect", _configure_postgresql)
-        return engine
+        return sa.create_engine(url, pool_pre_ping=True, **options)
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
     sa.event.listen(engine, "do_connect", _create_file)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _configure_postgresql(connection: Any, record: Any) -> None:
-    # Times are given back in the connection's zone, whatever the server's is.
-    connection.execute("SET TIME ZONE 'UTC'")
-    connection.commit()
 
 
 def _create_file(dialect: sa.Dialect, record: Any, arguments: Sequence[Any], options: dict[str, Any]) -> None:
@@ -169,6 +144,10 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
 
 
+# What SQLAlchemy would write into a statement at each execution.
+WRITTEN_OUT = {"render_postcompile": True}
+
+
 class Lookup(Protocol):
     """Reads one row by its key, on the event loop."""
 
@@ -179,10 +158,10 @@ class Lookup(Protocol):
         """Give the connection back."""
 
 
-def lookup(database: Database, key: sa.ColumnElement[UUID], columns: sa.Select[*tuple[Any, ...]]) -> Lookup:
+def lookup(database: Database, key: sa.SQLColumnExpression[UUID], columns: sa.Select[*tuple[Any, ...]]) -> Lookup:
     """Return the fastest way to read `columns` by `key` on this database."""
     if database.is_sqlite:
-        return SQLiteLookup(database.engine, columns.where(key == sa.bindparam("key", type_=sa.Uuid())))
+        return SQLiteLookup(database.engine, columns.where(key == sa.bindparam("key", None, sa.Uuid())))
     return PostgreSQLLookup(database.engine, key, columns)
 
 
@@ -194,7 +173,7 @@ class SQLiteLookup:
     """
 
     def __init__(self, engine: Engine, statement: sa.Select[*tuple[Any, ...]]) -> None:
-        compiled = statement.compile(dialect=engine.dialect)
+        compiled = statement.compile(dialect=engine.dialect, compile_kwargs=WRITTEN_OUT)
         self._sql = str(compiled)
         self._bind = sa.Uuid().dialect_impl(engine.dialect).bind_processor(engine.dialect) or _as_it_is
         self._convert = [
@@ -227,10 +206,10 @@ class PostgreSQLLookup:
     As on SQLite, the statement is compiled once and the driver is asked directly, on a connection that is kept.
     """
 
-    def __init__(self, engine: Engine, key: sa.ColumnElement[UUID], columns: sa.Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, engine: Engine, key: sa.SQLColumnExpression[UUID], columns: sa.Select[*tuple[Any, ...]]) -> None:
         self._engine = engine
-        statement = columns.add_columns(key).where(key == sa.any_(sa.bindparam("keys", type_=sa.ARRAY(sa.Uuid()))))
-        self._sql = str(statement.compile(dialect=engine.dialect))
+        statement = columns.add_columns(key).where(key == sa.any_(sa.bindparam("keys", None, sa.ARRAY(sa.Uuid()))))
+        self._sql = str(statement.compile(dialect=engine.dialect, compile_kwargs=WRITTEN_OUT))
         self._connection: Connection | None = None
         self._waiting: dict[UUID, asyncio.Future[tuple[Any, ...] | None]] = {}
         self._worker: asyncio.Task[None] | None = None
@@ -284,4 +263,5 @@ class PostgreSQLLookup:
     def _ask(self, connection: Connection, keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101 -- an open connection has its driver's
-        return {row[-1]: row[:-1] for row in driver.execute(self._sql, {"keys": keys})}
+        rows = driver.execute(self._sql, {"keys": keys})
+        return {row[-1]: row[:-1] for row in rows}

@@ -34,14 +34,17 @@ class Finding:
     text: str
 
 
-def examine() -> list[Finding]:
-    """Look at settings, database, migrations and keys, in this order; stop where the next would make no sense."""
+def examine(runtime: Runtime | None = None) -> list[Finding]:
+    """Look at settings, database, migrations and keys, in this order; stop where the next would make no sense.
+
+    `runtime` is a host's; else it is the one that the `GQLAUTH_*` variables describe.
+    """
     try:
-        settings = Settings.from_environ()
+        runtime = runtime or create_runtime(Settings.from_environ())
     except ConfigurationError as error:
         return [Finding(Level.WRONG, f"settings: {error}")]
+    settings = runtime.settings
     findings = [Finding(Level.FINE, f"settings: {settings.environment}"), *_settings(settings)]
-    runtime = create_runtime(settings)
     try:
         findings += [*_database(runtime)]
     except DBAPIError as error:
@@ -64,19 +67,18 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(runtime: Runtime) -> Iterator[Finding]:
-    url = runtime.settings.url
+    url = runtime.database.engine.url
     if runtime.database.is_sqlite and not Path(url.database or "").exists():
         yield Finding(Level.WARNING, "database: there is none yet; gqlauth serve will create it")
         return
-    revision = migrations.current(runtime.database)
+    state = migrations.state(runtime.database)
     yield Finding(Level.FINE, f"database: {show_url(url)} answers")
     if runtime.database.is_sqlite and Path(url.database or "").stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield Finding(Level.WARNING, f"database: others can read the file; run: chmod 600 {url.database}")
-    if revision != migrations.HEAD:
-        found = revision or "none"
-        yield Finding(Level.WRONG, f"migrations: at {found}, not {migrations.HEAD}; run: gqlauth db upgrade")
+    if state is not None:
+        yield Finding(Level.WRONG, f"migrations: {state}")
         return
-    yield Finding(Level.FINE, f"migrations: at {revision}")
+    yield Finding(Level.FINE, f"migrations: {'all run' if runtime.models.is_host else f'at {migrations.HEAD}'}")
     yield _keys(runtime)
 
 

@@ -139,6 +139,24 @@ class UserEnabled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrantAdded(Event):
+    """An operator gave a user a role or a scope; `kind` says which."""
+
+    user_id: UUID
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRemoved(Event):
+    """An operator took a role or a scope from a user; `kind` says which."""
+
+    user_id: UUID
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeysRotated(Event):
     """A new key signs; the one before only verifies."""
 

@@ -16,14 +16,18 @@ import strawberry
 from graphql import DocumentNode, GraphQLError, Node, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionResult
+from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.execution import ExecutionContext, PreExecutionError
+from strawberry.types.field import StrawberryField
 from strawberry.types.graphql import OperationType
 
-from gqlauth.accounts.graphql import AccountMutation, AccountQuery
+from gqlauth import replacements
+from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput, UpdateProfileInput
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery
+from gqlauth.users.graphql import User
 
 logger = logging.getLogger("gqlauth")
 
@@ -45,8 +49,9 @@ class Mutation(AccountMutation, SessionMutation):
 class Schema(strawberry.Schema):
     """A `strawberry.Schema` that is fast, limited, and silent about its inside.
 
-    Takes what `strawberry.Schema` takes, and `limits`. With schema extensions or operation directives, operations go
-    through Strawberry's own, slower execution; limits and masking hold there too.
+    Takes what `strawberry.Schema` takes, and `limits`. A subclass of our `User`, `SignupInput` or `UpdateProfileInput`
+    among `types` takes its place everywhere. With schema extensions or operation directives, operations go through
+    Strawberry's own, slower execution; limits and masking hold there too.
     """
 
     def __init__(
@@ -56,15 +61,23 @@ class Schema(strawberry.Schema):
         subscription: type | None = None,
         *,
         limits: Limits | None = None,
+        types: Iterable[Any] = (),
         extensions: Iterable[type[SchemaExtension]] = (),
         **options: Any,
     ) -> None:
-        prepare = _preparing(self)
-        super().__init__(query, mutation, subscription, extensions=[*extensions, prepare], **options)
+        prepare, types = _preparing(self), list(types)
+        # Before the rest: Strawberry asks for the fields of all types while it makes the schema.
+        self._replacements = replacements.find(types, (User, SignupInput, UpdateProfileInput))
+        self.user_type: type[User] = self._replacements.get(User, User)
+        super().__init__(query, mutation, subscription, types=types, extensions=[*extensions, prepare], **options)
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
         # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
         self._has_plans = not (self.exception_handlers or self._has_hooks)
         self.limit(limits or Limits())
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        """Return the fields of a type as they are in this schema."""
+        return [replacements.replace(field, self._replacements) for field in super().get_fields(type_definition)]
 
     def limit(self, limits: Limits) -> None:
         """Apply these limits to all documents from now on."""

@@ -46,6 +46,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database_url: Annotated[str, Meta(description="SQLAlchemy URL of an SQLite file or a PostgreSQL database.")] = (
         "sqlite:///gqlauth.db"
     )
+    table_prefix: Annotated[
+        str, Meta(pattern="^([a-z][a-z0-9_]{0,23})?$", description="What the names of the tables begin with.")
+    ] = ""
+    table_schema: Annotated[
+        Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,62}$")] | None,
+        Meta(description="PostgreSQL schema of the tables. Unset: the connection's."),
+    ] = None
     algorithm: Annotated[Algorithm, Meta(description="How access tokens are signed.")] = "ES256"
     secret_key: Annotated[
         str | None, Meta(description="The key of HS256, 32 bytes or more. Unused otherwise.", extra=SECRET)
@@ -150,11 +157,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigurationError("GQLAUTH_DATABASE_URL is not a database URL") from None
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             raise ConfigurationError("GQLAUTH_DATABASE_URL must be an sqlite:/// or postgresql:// URL")
-        name = url.database or ":memory:"
-        if url.get_backend_name() == "sqlite" and (name == ":memory:" or name.startswith("file:")):
+        if is_in_memory(url):
             raise ConfigurationError(
                 "GQLAUTH_DATABASE_URL must name a file: an SQLite database in memory is not shared between threads"
             )
+        if url.get_backend_name() == "sqlite" and self.table_schema is not None:
+            raise ConfigurationError("GQLAUTH_TABLE_SCHEMA is for PostgreSQL; SQLite has no schemas")
 
     @property
     def url(self) -> URL:
@@ -162,8 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         text = self.database_url
         if text.startswith("postgres://"):
             text = "postgresql://" + text.removeprefix("postgres://")
-        url = make_url(text)
-        return url.set(drivername="postgresql+psycopg") if url.get_backend_name() == "postgresql" else url
+        return with_our_driver(make_url(text))
 
     @property
     def encryption_keys(self) -> tuple[str, ...]:
@@ -214,6 +221,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Return the `GQLAUTH_*` variables that no setting reads: usually a misspelt name."""
         known = {PREFIX + name.upper() for name in cls.__struct_fields__}
         return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def is_in_memory(url: URL) -> bool:
+    """Tell whether this is an SQLite database in memory, or may be one (`file:`)."""
+    name = url.database or ":memory:"
+    return url.get_backend_name() == "sqlite" and (name == ":memory:" or name.startswith("file:"))
+
+
+def with_our_driver(url: URL) -> URL:
+    """Return the URL of the same database with the driver that gqlauth uses."""
+    return url.set(drivername="postgresql+psycopg" if url.get_backend_name() == "postgresql" else "sqlite")
 
 
 def show_url(url: URL) -> str:

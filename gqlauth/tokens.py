@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -40,6 +40,9 @@ PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPri
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 
+NOTHING: frozenset[str] = frozenset()
+
+
 class InvalidToken(Exception):
     """The access token does not count; `reason` says why."""
 
@@ -63,6 +66,9 @@ class Payload(msgspec.Struct):
     iat: int
     exp: int
     nbf: int = 0
+    roles: list[str] = []
+    scope: str = ""
+    email_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,9 @@ class Claims:
     token_id: str
     issued_at: int
     expires_at: int
+    roles: frozenset[str] = NOTHING
+    scopes: frozenset[str] = NOTHING
+    email_verified: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +123,23 @@ class AccessTokens:
         # Tokens of a key that has been taken away must not live on in the cache.
         self._verified = OrderedDict()
 
-    def issue(self, user_id: UUID, session_id: UUID, *, until: datetime) -> tuple[str, int]:
-        """Return a token for one session and its life in seconds; it never outlives `until`."""
+    def issue(
+        self,
+        user_id: UUID,
+        session_id: UUID,
+        *,
+        until: datetime,
+        roles: Collection[str] = (),
+        scopes: Collection[str] = (),
+        email_verified: bool = False,
+    ) -> tuple[str, int]:
+        """Return a token for one session and its life in seconds; it never outlives `until`.
+
+        `roles` and `scopes` are told as RFC 9068 sections 2.2.3.1 and 2.2.3 have it.
+        """
         now = int(self.clock().timestamp())
         seconds = max(0, min(self.seconds, int(until.timestamp()) - now))
-        claims = {
+        claims: dict[str, Any] = {
             "iss": self.issuer,
             "aud": self.audience,
             "sub": str(user_id),
@@ -127,7 +148,11 @@ class AccessTokens:
             "jti": str(uuid4()),
             "iat": now,
             "exp": now + seconds,
+            "roles": sorted(roles),
+            "email_verified": email_verified,
         }
+        if scopes:
+            claims["scope"] = " ".join(sorted(scopes))
         keys = self._ring()
         header = {"typ": TYPE} | ({"kid": keys.signing_kid} if keys.signing_kid else {})
         token = jwt.encode(claims, keys.signing_key, algorithm=self.algorithm, headers=header)
@@ -178,7 +203,16 @@ class AccessTokens:
         now = self.clock().timestamp() + CLOCK_SKEW_SECONDS
         if stated.iss != self.issuer or self.audience not in audiences or stated.iat > now or stated.nbf > now:
             raise InvalidToken(Reason.TOKEN_INVALID)
-        return Claims(stated.sub, stated.sid, stated.jti, stated.iat, stated.exp)
+        return Claims(
+            stated.sub,
+            stated.sid,
+            stated.jti,
+            stated.iat,
+            stated.exp,
+            frozenset(stated.roles) if stated.roles else NOTHING,
+            frozenset(stated.scope.split()) if stated.scope else NOTHING,
+            stated.email_verified,
+        )
 
 
 def signed_payload(token: str, key: PublicKey | bytes, algorithm: Algorithm) -> bytes:

@@ -18,7 +18,7 @@ ORDER = [
     {"auth"},
     {"http", "pages", "migrations", "housekeeping"},
     {"schema"},
-    {"documents"},
+    {"documents", "replacements"},
     {"plan"},
     {"accounts"},
     {"sessions"},
@@ -28,10 +28,11 @@ ORDER = [
     {"runtime", "cookies"},
     {"threads", "logs", "ratelimit"},
     {"database"},
+    {"models"},
     {"events"},
     {"tokens", "passwords"},
     {"settings"},
-    {"errors", "clock", "refresh_tokens"},
+    {"errors", "clock", "refresh_tokens", "columns"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
 FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py"}
@@ -45,9 +46,9 @@ FREE = {PACKAGE / "__init__.py", PACKAGE / "migrations" / "env.py"}
 
 
 def part(path: Path) -> str:
-    """Return the module or folder of the table that the file belongs to."""
+    """Return the module or folder of the table that the file belongs to. All tables are one part: see `models.py`."""
     first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+    return "models" if path.name == "models.py" else first.removesuffix(".py")
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
@@ -63,7 +64,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
 def ours(path: Path) -> set[str]:
     """Return the parts of gqlauth that the file imports."""
     names = [name.split(".") for _, name in imports(ast.parse(path.read_text("utf-8")))]
-    return {name[1] for name in names if name[0] == "gqlauth"}
+    return {"models" if name[2:3] == ["models"] else name[1] for name in names if name[0] == "gqlauth"}
 
 
 def rank(name: str) -> int:

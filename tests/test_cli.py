@@ -173,7 +173,7 @@ def test_the_database_is_upgraded_once(gqlauth: Command) -> None:
 @pytest.mark.parametrize("command", COMMANDS[2:])
 def test_a_database_without_tables_is_told_how_to_get_them(gqlauth: Command, command: tuple[str, ...]) -> None:
     line = failed(gqlauth(*command, stdin=PASSWORD))
-    assert line == "the database is not at the newest revision; run: gqlauth db upgrade"
+    assert line == f"migrations: at none, not {migrations.HEAD}; run: gqlauth db upgrade"
 
 
 def test_a_new_key_signs_after_a_rotation(ready: Command) -> None:

@@ -21,9 +21,8 @@ import sqlalchemy as sa
 from gqlauth import Settings
 from gqlauth.database import Database
 from gqlauth.events import Events
-from gqlauth.sessions.models import Session
-from gqlauth.users.models import User
 from tests.live import LiveClient
+from tests.tables import Session, User
 
 CLIENTS = 6
 ENOUGH = 25

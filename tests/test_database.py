@@ -17,11 +17,13 @@ from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 from sqlalchemy.orm import Session
 
 from gqlauth import Auth, Settings, migrations
-from gqlauth.database import Database, emit, new_id
+from gqlauth.columns import new_id
+from gqlauth.database import Database, emit
 from gqlauth.errors import InvalidInput
 from gqlauth.events import Event, Events, UserSignedUp
 from gqlauth.runtime import Runtime
-from gqlauth.users.models import User
+from gqlauth.users.models import UserColumns
+from tests.tables import User
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -40,7 +42,7 @@ def heard(runtime: Runtime) -> list[Event]:
     return events
 
 
-def user(name: str = "ada", created_at: datetime = NOON) -> User:
+def user(name: str = "ada", created_at: datetime = NOON) -> UserColumns:
     return User(email=name, email_key=name, password_hash="none", created_at=created_at)
 
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from gqlauth import Auth, Settings, migrations
 from gqlauth.doctor import Level, examine
 from gqlauth.keys import service as keys
-from gqlauth.keys.models import Key
 from tests.processes import run
+from tests.tables import Key
 
 SECRET = "kT3#vQ9!mZ7@xL2$wR8%nB5^jH4&pD6*"
 

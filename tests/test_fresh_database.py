@@ -16,11 +16,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from gqlauth import Auth, Settings, migrations
-from gqlauth.database import Base, Database
+from gqlauth.database import Database
 from gqlauth.events import Events
 from tests.support import GraphQLClient
+from tests.tables import METADATA
 
-TABLES = Base.metadata.tables
+TABLES = METADATA.tables
 WITHOUT_ALEMBIC = """
 import sys
 from gqlauth import server, settings
@@ -36,7 +37,7 @@ def create(database: Database) -> None:
 
 def migrate(database: Database) -> None:
     with database.engine.begin() as connection:
-        command.upgrade(migrations.config(connection), "head")
+        command.upgrade(migrations.config(connection, database), "head")
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_the_models_find_nothing_to_change(database: Database, make: Any) -> Non
     with database.engine.connect() as connection:
         options = {"version_table": migrations.VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, METADATA) == []
     assert migrations.current(database) == migrations.HEAD
     assert not migrations.upgrade(database)
 
@@ -80,8 +81,8 @@ def test_created_is_the_same_as_migrated(database: Database) -> None:
     create(database)
     with database.engine.begin() as connection:
         created = described(connection)
-        command.downgrade(migrations.config(connection), "base")
-        command.upgrade(migrations.config(connection), "head")
+        command.downgrade(migrations.config(connection, database), "base")
+        command.upgrade(migrations.config(connection, database), "head")
         assert described(connection) == created
 
 

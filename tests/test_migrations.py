@@ -14,9 +14,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from gqlauth import ConfigurationError, Settings, migrations
-from gqlauth.database import Base, Database
+from gqlauth.database import Database
 from gqlauth.events import Events
 from gqlauth.migrations import HEAD, VERSION_TABLE
+from tests.tables import METADATA
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def test_the_newest_revision_is_what_the_models_say(database: Database) -> None:
     with database.engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, METADATA) == []
 
 
-def test_the_head_that_the_code_names_is_alembics() -> None:
-    with sa.create_engine("sqlite://").connect() as connection:
-        assert ScriptDirectory.from_config(migrations.config(connection)).get_heads() == [HEAD]
+def test_the_head_that_the_code_names_is_alembics(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert ScriptDirectory.from_config(migrations.config(connection, database)).get_heads() == [HEAD]
 
 
 def test_an_upgrade_tells_whether_there_was_something_to_do(database: Database) -> None:
@@ -71,10 +72,10 @@ def test_upgrades_at_once_end_as_one(settings: Settings) -> None:
 def test_the_way_down_leaves_nothing_and_the_way_up_works_again(database: Database) -> None:
     migrations.upgrade(database)
     with database.engine.begin() as connection:
-        command.downgrade(migrations.config(connection), "base")
+        command.downgrade(migrations.config(connection, database), "base")
     assert tables(database) == {VERSION_TABLE}
     assert migrations.upgrade(database)
-    assert tables(database) == {VERSION_TABLE, *Base.metadata.tables}
+    assert tables(database) == {VERSION_TABLE, *METADATA.tables}
 
 
 def test_a_hosts_own_history_is_left_alone(database: Database) -> None:

@@ -60,7 +60,7 @@ def test_the_header_and_the_claims_are_those_of_rfc_9068(ours: Mint) -> None:
     token = ours.issue()
     assert jwt.get_unverified_header(token) == ours.header
     claims = jwt.decode(token, options={"verify_signature": False})
-    assert {"iss", "exp", "aud", "sub", "client_id", "iat", "jti", "sid"} == claims.keys()
+    assert {"iss", "exp", "aud", "sub", "client_id", "iat", "jti", "sid", "roles", "email_verified"} == claims.keys()
 
 
 def test_every_token_has_its_own_name(ours: Mint) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
 from gqlauth.accounts import service
 from gqlauth.context import Context
-from gqlauth.errors import AuthErrorType, Reason, Refusable, Unauthenticated
+from gqlauth.errors import AuthErrorType, Refusable
 from gqlauth.permissions import guarded
 from gqlauth.sessions.graphql import AuthPayload
-from gqlauth.users.graphql import User
+from gqlauth.users.graphql import User, added_fields, user_type
 
 Info = strawberry.Info[Context, None]
 
@@ -86,8 +86,8 @@ class AccountQuery:
     @strawberry.field(description="The account that is signed in.", extensions=guarded())
     def me(self, info: Info) -> User:
         """Answer from what the check of the session has read."""
-        viewer = info.context.viewer
-        if viewer.profile is None:
+        viewer, own = info.context.viewer, user_type(info)
+        if viewer.profile is None or own is not User:
             return _load(info)  # type: ignore[return-value]  # Strawberry awaits it
         return User.of_viewer(viewer, viewer.profile)
 
@@ -101,9 +101,14 @@ class AccountMutation:
         """Translate."""
         context = info.context
         signed_in = await context.run_hashing(
-            service.signup, email=input.email, password=input.password, name=input.name, client=context.client
+            service.signup,
+            email=input.email,
+            password=input.password,
+            name=input.name,
+            client=context.client,
+            extra=_added(input, SignupInput),
         )
-        return AuthPayload.of(signed_in, context, in_cookies=_in_cookies(context, input.use_cookies))
+        return AuthPayload.of(signed_in, info, in_cookies=_in_cookies(context, input.use_cookies))
 
     @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[Refusable()])
     async def login(self, info: Info, input: LoginInput) -> LoginResult:
@@ -112,7 +117,7 @@ class AccountMutation:
         signed_in = await context.run_hashing(
             service.login, email=input.email, password=input.password, client=context.client
         )
-        return AuthPayload.of(signed_in, context, in_cookies=_in_cookies(context, input.use_cookies))
+        return AuthPayload.of(signed_in, info, in_cookies=_in_cookies(context, input.use_cookies))
 
     @strawberry.mutation(
         description="Change what is known of the account's owner.", extensions=[*guarded(), Refusable()]
@@ -120,9 +125,10 @@ class AccountMutation:
     async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
         """Translate."""
         context = info.context
-        name = None if input.name is strawberry.UNSET else input.name
-        user = await context.run(service.update_profile, viewer=context.viewer, name=name, client=context.client)
-        return User.of(user)
+        changes = {"name": input.name, **_added(input, UpdateProfileInput)}
+        given = {name: value for name, value in changes.items() if value is not strawberry.UNSET}
+        user = await context.run(service.update_profile, viewer=context.viewer, changes=given, client=context.client)
+        return user_type(info).of(user)
 
     @strawberry.mutation(
         description="Change the password. Ends all of the account's sessions and begins a new one here.",
@@ -138,7 +144,7 @@ class AccountMutation:
             new=input.new_password,
             client=context.client,
         )
-        return AuthPayload.of(signed_in, context, in_cookies=context.has_cookie_session)
+        return AuthPayload.of(signed_in, info, in_cookies=context.has_cookie_session)
 
     @strawberry.mutation(
         description="Delete the account with all that belongs to it, and end its sessions, at once.",
@@ -160,8 +166,10 @@ def _in_cookies(context: Context, asked: bool) -> bool:
 
 
 async def _load(info: Info) -> User:
-    """Read the account of a token that was trusted without a look (stateless)."""
-    user = await info.context.run(service.get_user, info.context.viewer.user_id)
-    if user is None:
-        raise Unauthenticated(Reason.ACCOUNT_DISABLED)
-    return User.of(user)
+    """Read the account: of a token that was trusted without a look (stateless), or with a host's columns."""
+    return user_type(info).of(await info.context.load_user())
+
+
+def _added(input: Any, base: type) -> dict[str, Any]:
+    """Return what a host's own input asks for beyond ours, by Python name."""
+    return {name: getattr(input, name) for name in added_fields(type(input), base)}

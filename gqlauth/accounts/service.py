@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.orm import Session
 
-from gqlauth.context import Viewer
+from gqlauth.context import Viewer, get_user
 from gqlauth.database import emit
-from gqlauth.errors import AuthError, AuthErrorCode
+from gqlauth.errors import AuthError, AuthErrorCode, InvalidInput
 from gqlauth.events import (
     AccountDeleted,
     LoginFailed,
@@ -24,10 +25,19 @@ from gqlauth.events import (
     UserSignedUp,
 )
 from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
-from gqlauth.runtime import Client, Runtime
+from gqlauth.runtime import Client, Runtime, Signup
 from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, sign_in, was_here
-from gqlauth.users.models import MAX_EMAIL_LENGTH, User
-from gqlauth.users.service import check_email, check_name, email_key, find_by_email, is_device_of
+from gqlauth.users.models import MAX_EMAIL_LENGTH, UserColumns
+from gqlauth.users.service import (
+    camel_case,
+    check_columns,
+    check_email,
+    check_name,
+    email_key,
+    find_by_email,
+    is_device_of,
+    taken_column,
+)
 
 
 class EmailTaken(AuthError):
@@ -45,17 +55,26 @@ class InvalidCredentials(AuthError):
     message = "The e-mail address or the password is wrong."
 
 
-def signup(runtime: Runtime, *, email: str, password: str, name: str, client: Client) -> SignedIn:
-    """Make an account and sign it in.
+def signup(
+    runtime: Runtime, *, email: str, password: str, name: str, client: Client, extra: Mapping[str, Any] | None = None
+) -> SignedIn:
+    """Make an account and sign it in. `extra` is what a host asks for beyond the rest, by Python name.
 
-    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword`, `EmailTaken` or `RateLimited`.
+    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword`, `EmailTaken` or `RateLimited`, or what the host's
+    `before_signup` does.
     """
     try:
         client.attempts.reserve()
         runtime.limiter.reserve(SIGNUP, network(client.ip_address))
-        prepared = prepare_user(runtime, email=email, password=password, name=name)
+        columns, rest = check_columns(runtime.models.User, extra or {})
+        user = prepare_user(runtime, email=email, password=password, name=name, **columns)
+        if runtime.before_signup is not None:
+            runtime.before_signup(Signup(user, rest, client))
+        elif rest:
+            raise TypeError(f"nothing takes {sorted(rest)} of SignupInput: no column, and there is no before_signup")
+        user.password_hash = runtime.passwords.hash(password)
         with runtime.database.transaction() as db:
-            user = add_user(db, prepared, client)
+            add_user(runtime, db, user, client)
             return sign_in(runtime, db, user, client)
     except AuthError as refusal:
         runtime.events.publish(SignupRefused(reason=refusal.code, ip_address=client.ip_address))
@@ -65,8 +84,8 @@ def signup(runtime: Runtime, *, email: str, password: str, name: str, client: Cl
 def login(runtime: Runtime, *, email: str, password: str, client: Client) -> SignedIn:
     """Sign an account in. Raises `InvalidCredentials`, after the same time for whatever reason, or `RateLimited`."""
     with runtime.database.read() as db:
-        user = find_by_email(db, email)
-        known = _known_by(db, user, client)
+        user = find_by_email(runtime, db, email)
+        known = _known_by(runtime, db, user, client)
     try:
         _reserve_guess(runtime, email, known, client)
     except RateLimited:
@@ -84,7 +103,7 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
     stored = user.password_hash
     rehashed = runtime.passwords.hash(password) if runtime.passwords.needs_rehash(stored) else stored
     with runtime.database.transaction() as db:
-        current = db.get(User, user.id, with_for_update=True)
+        current = db.get(runtime.models.User, user.id, with_for_update=True)
         if current is not None and current.password_hash == stored and current.disabled_at is None:
             current.password_hash = rehashed
             return sign_in(runtime, db, current, client)
@@ -94,13 +113,18 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
     return login(runtime, email=email, password=password, client=client)
 
 
-def update_profile(runtime: Runtime, *, viewer: Viewer, name: str | None, client: Client) -> User:
-    """Change what is given and return the account. Raises `InvalidInput` or `Unauthenticated`."""
-    checked = None if name is None else check_name(name)
+def update_profile(runtime: Runtime, *, viewer: Viewer, changes: Mapping[str, Any], client: Client) -> UserColumns:
+    """Change what is given, by Python name, and return the account. Raises `InvalidInput` or `Unauthenticated`."""
+    columns, rest = check_columns(runtime.models.User, {key: changes[key] for key in changes if key != "name"})
+    if rest:
+        raise TypeError(f"there is no column for {sorted(rest)} of UpdateProfileInput")
+    if changes.get("name") is not None:
+        columns["name"] = check_name(changes["name"])
     with runtime.database.transaction() as db:
         user = lock_viewer(runtime, db, viewer)
-        if checked is not None and checked != user.name:
-            user.name = checked
+        changed = {key: value for key, value in columns.items() if getattr(user, key) != value}
+        if changed:
+            _write(runtime, db, user, changed)
             emit(db, ProfileUpdated(user_id=user.id, ip_address=client.ip_address))
         return user
 
@@ -133,63 +157,54 @@ def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: C
     with runtime.database.transaction() as db:
         user = lock_viewer(runtime, db, viewer)
         _check_unchanged(user, verified, field="password")
-        db.execute(sa.delete(User).where(User.id == user.id))
+        model = runtime.models.User
+        db.execute(sa.delete(model).where(model.id == user.id))
         emit(db, AccountDeleted(user_id=user.id, ip_address=client.ip_address))
     return user.id
 
 
-def prepare_user(runtime: Runtime, *, email: str, password: str, name: str) -> User:
-    """Check everything that can be checked without writing, and hash the password. Raises like `signup`."""
+def prepare_user(runtime: Runtime, *, email: str, password: str, name: str, **columns: Any) -> UserColumns:
+    """Check everything that can be checked without writing, and return the account without its password's hash.
+
+    Raises like `signup`.
+    """
+    model = runtime.models.User
     key = check_email(email, allow_test_domain=not runtime.settings.production)
     name = check_name(name)
     runtime.passwords.check(password, words=(email, name))
     with runtime.database.read() as db:
         # Spares the hash; whether the address is free when it counts is for the database to say.
-        if db.scalar(sa.select(User.id).where(User.email_key == key)) is not None:
+        if db.scalar(sa.select(model.id).where(model.email_key == key)) is not None:
             raise EmailTaken
-    return User(
-        email=email,
-        email_key=key,
-        name=name,
-        password_hash=runtime.passwords.hash(password),
-        created_at=runtime.clock(),
-    )
+    return model(email=email, email_key=key, name=name, created_at=runtime.clock(), **columns)
 
 
-def add_user(db: Session, user: User, client: Client) -> User:
+def add_user(runtime: Runtime, db: Session, user: UserColumns, client: Client) -> None:
     """Write the account. Raises `EmailTaken` if another sign-up was first."""
-    try:
-        with db.begin_nested():
-            db.add(user)
-    except IntegrityError:
-        raise EmailTaken from None
+    _write(runtime, db, user, {})
     emit(db, UserSignedUp(user_id=user.id, ip_address=client.ip_address))
+
+
+def create_user(runtime: Runtime, *, email: str, password: str, name: str) -> UserColumns:
+    """Make an account without signing it in, for an operator. Raises like `signup`."""
+    user = prepare_user(runtime, email=email, password=password, name=name)
+    user.password_hash = runtime.passwords.hash(password)
+    with runtime.database.transaction() as db:
+        add_user(runtime, db, user, Client())
     return user
 
 
-def create_user(runtime: Runtime, *, email: str, password: str, name: str) -> User:
-    """Make an account without signing it in, for an operator. Raises like `signup`."""
-    prepared = prepare_user(runtime, email=email, password=password, name=name)
-    with runtime.database.transaction() as db:
-        return add_user(db, prepared, Client())
-
-
-def list_users(runtime: Runtime) -> Sequence[User]:
+def list_users(runtime: Runtime) -> Sequence[UserColumns]:
     """Return all accounts, oldest first."""
+    user = runtime.models.User
     with runtime.database.read() as db:
-        return db.scalars(sa.select(User).order_by(User.created_at, User.id)).all()
-
-
-def get_user(runtime: Runtime, user_id: UUID) -> User | None:
-    """Return an account that may sign in, or None."""
-    with runtime.database.read() as db:
-        return db.scalar(sa.select(User).where(User.id == user_id, User.disabled_at.is_(None)))
+        return db.scalars(sa.select(user).order_by(user.created_at, user.id)).all()
 
 
 def disable_user(runtime: Runtime, email: str) -> bool:
     """Keep an account out and end its sessions at once (ASVS 7.4.2); tell whether there is such an account."""
     with runtime.database.transaction() as db:
-        user = find_by_email(db, email, lock=True)
+        user = find_by_email(runtime, db, email, lock=True)
         if user is None:
             return False
         if user.disabled_at is None:
@@ -202,7 +217,7 @@ def disable_user(runtime: Runtime, email: str) -> bool:
 def enable_user(runtime: Runtime, email: str) -> bool:
     """Let an account sign in again; tell whether there is such an account."""
     with runtime.database.transaction() as db:
-        user = find_by_email(db, email, lock=True)
+        user = find_by_email(runtime, db, email, lock=True)
         if user is None:
             return False
         if user.disabled_at is not None:
@@ -211,7 +226,7 @@ def enable_user(runtime: Runtime, email: str) -> bool:
         return True
 
 
-def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> User:
+def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> UserColumns:
     """Return the viewer's account if the password is theirs. Raise `InvalidCredentials` or `RateLimited`."""
     try:
         client.attempts.reserve()
@@ -227,16 +242,32 @@ def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Clien
     return user
 
 
-def _check_unchanged(user: User, verified: User, *, field: str) -> None:
+def _write(runtime: Runtime, db: Session, user: UserColumns, changes: Mapping[str, Any]) -> None:
+    """Write the account with these changes. Uniqueness is the database's word. Raises `EmailTaken`, `InvalidInput`."""
+    try:
+        with db.begin_nested():
+            for name, value in changes.items():
+                setattr(user, name, value)
+            db.add(user)
+    except IntegrityError:
+        taken = taken_column(runtime, db, user, changes)
+        if taken is None:
+            raise
+        raise EmailTaken if taken == "email_key" else InvalidInput("This is taken.", field=camel_case(taken)) from None
+    except DataError:
+        raise InvalidInput("The database does not take one of these values.") from None
+
+
+def _check_unchanged(user: UserColumns, verified: UserColumns, *, field: str) -> None:
     """Raise `InvalidCredentials` unless the password is still the one that was verified without a connection."""
     if user.password_hash != verified.password_hash:
         raise InvalidCredentials("The password has just been changed.", field=field)
 
 
-def _known_by(db: Session, user: User | None, client: Client) -> tuple[str, ...]:
+def _known_by(runtime: Runtime, db: Session, user: UserColumns | None, client: Client) -> tuple[str, ...]:
     """Return by what the client is known to the account: a device or an address that signed in before; or nothing."""
     # Asked for unknown accounts too, so that they take as long.
-    here = was_here(db, user.id if user else UUID(int=0), client.ip_address)
+    here = was_here(runtime, db, user.id if user else UUID(int=0), client.ip_address)
     if user is not None and is_device_of(user, client.device):
         return (str(user.id), "device", client.device or "")
     return (str(user.id), "address", client.ip_address or "") if user is not None and here else ()
@@ -255,6 +286,6 @@ def _reserve_guess(runtime: Runtime, email: str, known: tuple[str, ...], client:
     runtime.limiter.reserve(ACCOUNT, email_key(email) or email[:MAX_EMAIL_LENGTH])
 
 
-def _refuse_login(runtime: Runtime, user: User | None, client: Client, reason: str) -> InvalidCredentials:
+def _refuse_login(runtime: Runtime, user: UserColumns | None, client: Client, reason: str) -> InvalidCredentials:
     runtime.events.publish(LoginFailed(user_id=user.id if user else None, reason=reason, ip_address=client.ip_address))
     return InvalidCredentials()

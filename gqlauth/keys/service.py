@@ -16,7 +16,7 @@ from gqlauth import tokens
 from gqlauth.database import emit
 from gqlauth.errors import ConfigurationError
 from gqlauth.events import KeysRotated
-from gqlauth.keys.models import Key
+from gqlauth.keys.models import KeyColumns
 from gqlauth.runtime import Runtime
 from gqlauth.settings import Algorithm
 
@@ -86,36 +86,40 @@ def encrypt(runtime: Runtime) -> int:
     if not runtime.settings.encryption_keys:
         raise ConfigurationError("GQLAUTH_KEY_ENCRYPTION_KEY is not set")
     with runtime.database.transaction() as db:
-        rows = db.scalars(sa.select(Key).with_for_update()).all()
+        rows = db.scalars(sa.select(runtime.models.Key).with_for_update()).all()
         for row in rows:
             row.private_key = _serialize(_read(row, runtime), runtime)
     return len(rows)
 
 
-def every(runtime: Runtime) -> Sequence[Key]:
+def every(runtime: Runtime) -> Sequence[KeyColumns]:
     """Return all keys, newest first."""
+    key = runtime.models.Key
     with runtime.database.read() as db:
-        return db.scalars(sa.select(Key).order_by(Key.created_at.desc())).all()
+        return db.scalars(sa.select(key).order_by(key.created_at.desc())).all()
 
 
-def _current(db: Session, runtime: Runtime) -> Sequence[Key]:
+def _current(db: Session, runtime: Runtime) -> Sequence[KeyColumns]:
     """Return the keys that count, the signing one first."""
+    key = runtime.models.Key
     oldest = runtime.clock() - timedelta(seconds=runtime.settings.access_token_seconds + ROTATION_SECONDS)
-    alive = sa.or_(Key.retired_at.is_(None), Key.retired_at > oldest)
-    of_algorithm = Key.algorithm == runtime.settings.algorithm
-    newest_first = (Key.retired_at.is_not(None), Key.created_at.desc(), Key.kid)
-    return db.scalars(sa.select(Key).where(of_algorithm, alive).order_by(*newest_first)).all()
+    alive = sa.or_(key.retired_at.is_(None), key.retired_at > oldest)
+    of_algorithm = key.algorithm == runtime.settings.algorithm
+    newest_first = (key.retired_at.is_not(None), key.created_at.desc(), key.kid)
+    return db.scalars(sa.select(key).where(of_algorithm, alive).order_by(*newest_first)).all()
 
 
-def _signing(db: Session, runtime: Runtime) -> Key | None:
-    of_algorithm = Key.algorithm == runtime.settings.algorithm
-    return db.scalar(sa.select(Key).where(of_algorithm, Key.retired_at.is_(None)).with_for_update())
+def _signing(db: Session, runtime: Runtime) -> KeyColumns | None:
+    key = runtime.models.Key
+    signs = (key.algorithm == runtime.settings.algorithm, key.retired_at.is_(None))
+    return db.scalar(sa.select(key).where(*signs).with_for_update())
 
 
 def _add(db: Session, runtime: Runtime) -> str:
     key = tokens.generate_key(runtime.settings.algorithm)
     pem = _serialize(key, runtime)
-    db.add(Key(kid=key.kid, algorithm=runtime.settings.algorithm, private_key=pem, created_at=runtime.clock()))
+    settings, now = runtime.settings, runtime.clock()
+    db.add(runtime.models.Key(kid=key.kid, algorithm=settings.algorithm, private_key=pem, created_at=now))
     db.flush()
     return key.kid
 
@@ -131,7 +135,7 @@ def _serialize(key: tokens.SigningKey, runtime: Runtime) -> str:
     return tokens.serialize_key(key.private, next(iter(runtime.settings.encryption_keys), None))
 
 
-def _read(row: Key, runtime: Runtime) -> tokens.SigningKey:
+def _read(row: KeyColumns, runtime: Runtime) -> tokens.SigningKey:
     for passphrase in runtime.settings.encryption_keys or (None,):
         with suppress(ValueError, TypeError):
             return tokens.load_key(row.kid, cast("Algorithm", row.algorithm), row.private_key, passphrase)

@@ -2,13 +2,14 @@
 
 from alembic import context
 
-from gqlauth.database import Base
-from gqlauth.migrations import VERSION_TABLE
+from gqlauth.migrations import version_table
 
+database = context.config.attributes["database"]
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
-    version_table=VERSION_TABLE,
+    target_metadata=database.models.metadata,
+    version_table=version_table(database),
+    version_table_schema=database.models.schema,
     render_as_batch=True,
 )
 context.run_migrations()

@@ -12,8 +12,9 @@ from gqlauth.context import Context, Viewer
 from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
 from gqlauth.permissions import guarded
-from gqlauth.sessions import models, service
-from gqlauth.users.graphql import User
+from gqlauth.sessions import service
+from gqlauth.sessions.models import SessionColumns
+from gqlauth.users.graphql import User, user_type
 from gqlauth.users.service import device_token
 
 Info = strawberry.Info[Context, None]
@@ -32,18 +33,18 @@ class AuthPayload:
     user: User = strawberry.field(description="Who signed in.")
 
     @classmethod
-    def of(cls, signed_in: service.SignedIn, context: Context, *, in_cookies: bool) -> Self:
+    def of(cls, signed_in: service.SignedIn, info: Info, *, in_cookies: bool) -> Self:
         """Translate the service's answer. With `in_cookies` the browser keeps the tokens, out of reach of scripts."""
         if in_cookies:
             device = device_token(signed_in.user)
             kept = Cookies(signed_in.access_token, signed_in.refresh_token, device)
-            context.set_cookies(kept, signed_in.refresh_expires_in)
+            info.context.set_cookies(kept, signed_in.refresh_expires_in)
         return cls(
             access_token=signed_in.access_token,
             token_type="Bearer",  # noqa: S106 -- the type's name (RFC 6750), not a secret
             expires_in=signed_in.expires_in,
             refresh_token=None if in_cookies else signed_in.refresh_token,
-            user=User.of(signed_in.user),
+            user=user_type(info).of(signed_in.user),
         )
 
 
@@ -60,7 +61,7 @@ class Session:
     user_agent: str | None = strawberry.field(description="What the device calls itself.")
 
     @classmethod
-    def of(cls, session: models.Session, viewer: Viewer) -> Self:
+    def of(cls, session: SessionColumns, viewer: Viewer) -> Self:
         """Translate a row."""
         return cls(
             id=strawberry.ID(str(session.id)),
@@ -104,7 +105,7 @@ class SessionMutation:
         kept = context.cookies.refresh_token if context.cookies else None
         token = kept if refresh_token is None else refresh_token
         signed_in = await context.run(service.refresh, token=token or "", client=context.client)
-        return AuthPayload.of(signed_in, context, in_cookies=refresh_token is None)
+        return AuthPayload.of(signed_in, info, in_cookies=refresh_token is None)
 
     @strawberry.mutation(description="End this session, at once. False if nobody was signed in.")
     async def logout(self, info: Info) -> bool:

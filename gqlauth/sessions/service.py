@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,15 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session as DatabaseSession
 
 from gqlauth import refresh_tokens
+from gqlauth.columns import new_id
 from gqlauth.context import Profile, Refused, Viewer
-from gqlauth.database import emit, new_id
+from gqlauth.database import emit
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
 from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionRevoked
+from gqlauth.models import Models
 from gqlauth.ratelimit import REFRESH, network
 from gqlauth.runtime import Client, Runtime
-from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, Session
+from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, SessionColumns
 from gqlauth.tokens import Claims
-from gqlauth.users.models import User
+from gqlauth.users.models import UserColumns
+from gqlauth.users.service import grants_of, read_grants
 
 # How exact `last_used_at` is: each session writes it at most this often.
 TOUCH_SECONDS = 60
@@ -43,14 +46,14 @@ class SignedIn:
     expires_in: int
     refresh_token: str
     refresh_expires_in: int
-    user: User
+    user: UserColumns
 
 
-def sign_in(runtime: Runtime, db: DatabaseSession, user: User, client: Client) -> SignedIn:
+def sign_in(runtime: Runtime, db: DatabaseSession, user: UserColumns, client: Client) -> SignedIn:
     """Begin a session for this user, whatever they have shown to get here. Every way in ends here (ASVS 7.2.4)."""
     now, session_id, key = runtime.clock(), new_id(), refresh_tokens.new_secret()
     token = refresh_tokens.new(session_id, key)
-    session = Session(
+    session = runtime.models.Session(
         id=session_id,
         user_id=user.id,
         refresh_hash=refresh_tokens.digest(token),
@@ -61,7 +64,7 @@ def sign_in(runtime: Runtime, db: DatabaseSession, user: User, client: Client) -
     _use(runtime, session, client)
     db.add(session)
     emit(db, LoggedIn(user_id=user.id, session_id=session_id, ip_address=client.ip_address))
-    return _signed_in(runtime, session, user, token)
+    return _signed_in(runtime, db, session, user, token)
 
 
 def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
@@ -75,43 +78,44 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
     try:
         runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
         with runtime.database.transaction() as db:
-            session = db.get(Session, session_id, with_for_update=True) if session_id else None
-            user = db.get(User, session.user_id) if session else None
+            session = db.get(runtime.models.Session, session_id, with_for_update=True) if session_id else None
+            user = db.get(runtime.models.User, session.user_id) if session else None
             if session is None or user is None or not _is_alive(session, user, runtime.clock()):
                 raise InvalidRefreshToken
             successor = _rotate(runtime, db, session, token, client)
             _use(runtime, session, client)
             emit(db, Refreshed(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
-            return _signed_in(runtime, session, user, successor)
+            return _signed_in(runtime, db, session, user, successor)
     except AuthError as refusal:
         runtime.events.publish(RefreshRefused(session_id=session_id, reason=refusal.code, ip_address=client.ip_address))
         raise
 
 
-def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> User:
+def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> UserColumns:
     """Return the viewer's account, locked, and its session with it: what changes something decides about them here.
 
     Raise `Unauthenticated` if the session has ended since the request began (or, stateless, before).
     """
     # The account first, as wherever both are locked: in different orders, two would wait for each other.
-    user = db.get(User, viewer.user_id, with_for_update=True)
-    session = db.get(Session, viewer.session_id, with_for_update=True)
+    user = db.get(runtime.models.User, viewer.user_id, with_for_update=True)
+    session = db.get(runtime.models.Session, viewer.session_id, with_for_update=True)
     if user is None or session is None or not _is_alive(session, user, runtime.clock()):
         raise Unauthenticated(Reason.SESSION_REVOKED)
     return user
 
 
-def list_sessions(runtime: Runtime, user_id: UUID) -> Sequence[Session]:
+def list_sessions(runtime: Runtime, user_id: UUID) -> Sequence[SessionColumns]:
     """Return a user's living sessions, newest first (ASVS 7.5.2)."""
-    alive = (Session.user_id == user_id, Session.ended_at.is_(None), Session.expires_at > runtime.clock())
+    session = runtime.models.Session
+    of_user = sa.select(session).where(session.user_id == user_id, *_alive(session, runtime.clock()))
     with runtime.database.read() as db:
-        return db.scalars(sa.select(Session).where(*alive).order_by(Session.created_at.desc(), Session.id.desc())).all()
+        return db.scalars(of_user.order_by(session.created_at.desc(), session.id.desc())).all()
 
 
 def end_session(runtime: Runtime, *, session_id: UUID, client: Client) -> bool:
     """End one session; tell whether it was alive."""
     with runtime.database.transaction() as db:
-        return _end(runtime, db, client, Session.id == session_id) == 1
+        return _end(runtime, db, client, runtime.models.Session.id == session_id) == 1
 
 
 def revoke_session(runtime: Runtime, *, viewer: Viewer, session_id: UUID, client: Client) -> bool:
@@ -121,7 +125,8 @@ def revoke_session(runtime: Runtime, *, viewer: Viewer, session_id: UUID, client
     """
     with runtime.database.transaction() as db:
         lock_viewer(runtime, db, viewer)
-        return _end(runtime, db, client, Session.id == session_id, Session.user_id == viewer.user_id) == 1
+        session = runtime.models.Session
+        return _end(runtime, db, client, session.id == session_id, session.user_id == viewer.user_id) == 1
 
 
 def end_other_sessions(runtime: Runtime, *, viewer: Viewer, client: Client) -> int:
@@ -144,32 +149,34 @@ def end_by_refresh_token(runtime: Runtime, *, token: str, client: Client) -> boo
     """
     session_id = refresh_tokens.read(token)
     with runtime.database.transaction() as db:
-        session = db.get(Session, session_id, with_for_update=True) if session_id else None
+        session = db.get(runtime.models.Session, session_id, with_for_update=True) if session_id else None
         if session is None or not refresh_tokens.is_genuine(token, session.refresh_key):
             return False
-        return _end(runtime, db, client, Session.id == session.id) == 1
+        return _end(runtime, db, client, runtime.models.Session.id == session.id) == 1
 
 
 def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID, *, but: UUID | None = None, client: Client) -> int:
     """End every session of a user, `but` one if it is named; return how many were alive (ASVS 7.4.2, 7.4.3)."""
     # Two that end many sessions of one user at once would lock each other out; this makes one of them wait.
-    db.execute(sa.select(User.id).where(User.id == user_id).with_for_update())
-    others = Session.id != but if but else sa.true()
-    return _end(runtime, db, client, Session.user_id == user_id, others)
+    user, session = runtime.models.User, runtime.models.Session
+    db.execute(sa.select(user.id).where(user.id == user_id).with_for_update())
+    others = session.id != but if but else sa.true()
+    return _end(runtime, db, client, session.user_id == user_id, others)
 
 
-def was_here(db: DatabaseSession, user_id: UUID, ip_address: str | None) -> bool:
+def was_here(runtime: Runtime, db: DatabaseSession, user_id: UUID, ip_address: str | None) -> bool:
     """Tell whether this account was signed in from this address lately."""
-    here = (Session.user_id == user_id, Session.ip_address == ip_address)
-    return db.scalar(sa.select(Session.id).where(*here).limit(1)) is not None
+    session = runtime.models.Session
+    here = (session.user_id == user_id, session.ip_address == ip_address)
+    return db.scalar(sa.select(session.id).where(*here).limit(1)) is not None
 
 
 def touch(runtime: Runtime, session_id: UUID) -> None:
     """Note that a session is in use."""
-    now = runtime.clock()
-    stale = Session.last_used_at <= now - timedelta(seconds=TOUCH_SECONDS)
+    session, now = runtime.models.Session, runtime.clock()
+    stale = session.last_used_at <= now - timedelta(seconds=TOUCH_SECONDS)
     with runtime.database.transaction() as db:
-        db.execute(sa.update(Session).where(Session.id == session_id, stale).values(last_used_at=now))
+        db.execute(sa.update(session).where(session.id == session_id, stale).values(last_used_at=now))
 
 
 def sweep(runtime: Runtime) -> int:
@@ -177,42 +184,53 @@ def sweep(runtime: Runtime) -> int:
 
     An ended session is kept until it would have expired: `was_here` knows the owner's address by it.
     """
-    expired = Session.expires_at <= runtime.clock()
-    batch = sa.select(Session.id).where(expired).limit(SWEEP_BATCH).with_for_update(skip_locked=True)
+    session = runtime.models.Session
+    expired = session.expires_at <= runtime.clock()
+    batch = sa.select(session.id).where(expired).limit(SWEEP_BATCH).with_for_update(skip_locked=True)
     with runtime.database.transaction() as db:
-        return len(db.execute(sa.delete(Session).where(Session.id.in_(batch)).returning(Session.id)).all())
+        return len(db.execute(sa.delete(session).where(session.id.in_(batch)).returning(session.id)).all())
 
 
-VIEWER_KEY = Session.__table__.c.id
-VIEWER_COLUMNS = sa.select(
-    Session.user_id,
-    Session.ended_at,
-    Session.expires_at,
-    Session.last_used_at,
-    User.disabled_at,
-    User.email,
-    User.name,
-    User.email_verified_at,
-    User.created_at,
-).join_from(Session, User)
+def viewer_key(models: Models) -> sa.SQLColumnExpression[UUID]:
+    """Return the column by which `viewer_columns` is asked."""
+    return models.Session.id
+
+
+def viewer_columns(models: Models) -> sa.Select[*tuple[Any, ...]]:
+    """Return what `judge` decides about: a session with its user and what the user is granted, in one statement."""
+    session, user = models.Session, models.User
+    return sa.select(
+        session.user_id,
+        session.ended_at,
+        session.expires_at,
+        session.last_used_at,
+        user.disabled_at,
+        user.email,
+        user.name,
+        user.email_verified_at,
+        user.created_at,
+        grants_of(models, session.user_id),
+    ).join_from(session, user, session.user_id == user.id)
 
 
 def judge(row: tuple[Any, ...] | None, claims: Claims, now: datetime) -> Viewer | Refused:
-    """Decide about the row of `VIEWER_COLUMNS` for a genuine token: does its session still count (ASVS 7.4.1)?"""
+    """Decide about the row of `viewer_columns` for a genuine token: does its session still count (ASVS 7.4.1)?"""
     if row is None:
         return Refused(Reason.SESSION_REVOKED, claims.user_id, claims.session_id)
-    user_id, ended_at, expires_at, last_used_at, disabled_at, email, name, verified_at, created_at = row
+    user_id, ended_at, expires_at, last_used_at, disabled_at, email, name, verified_at, created_at, granted = row
     if disabled_at is not None:
         return Refused(Reason.ACCOUNT_DISABLED, claims.user_id, claims.session_id)
     if ended_at is not None or expires_at <= now or user_id != claims.user_id:
         return Refused(Reason.SESSION_REVOKED, claims.user_id, claims.session_id)
-    profile = Profile(email, name, verified_at is not None, created_at)
+    # PostgreSQL's driver gives times in the zone of the connection, and that may be a host's.
+    profile = Profile(email, name, verified_at is not None, created_at.astimezone(UTC))
+    grants = read_grants(granted)
     return Viewer(
-        user_id, claims.session_id, email_verified=profile.email_verified, profile=profile, last_used_at=last_used_at
+        user_id, claims.session_id, grants.roles, grants.scopes, profile.email_verified, profile, last_used_at
     )
 
 
-def _rotate(runtime: Runtime, db: DatabaseSession, session: Session, token: str, client: Client) -> str:
+def _rotate(runtime: Runtime, db: DatabaseSession, session: SessionColumns, token: str, client: Client) -> str:
     """Return the token's successor, or raise `InvalidRefreshToken`; an old token ends the session."""
     now, presented = runtime.clock(), refresh_tokens.digest(token)
     if presented == session.refresh_hash:
@@ -225,16 +243,16 @@ def _rotate(runtime: Runtime, db: DatabaseSession, session: Session, token: str,
         return refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
     if refresh_tokens.is_genuine(token, session.refresh_key):
         emit(db, RefreshReused(user_id=session.user_id, session_id=session.id, ip_address=client.ip_address))
-        _end(runtime, db, client, Session.id == session.id)
+        _end(runtime, db, client, runtime.models.Session.id == session.id)
     raise InvalidRefreshToken
 
 
-def _in_grace(runtime: Runtime, session: Session, now: datetime) -> bool:
+def _in_grace(runtime: Runtime, session: SessionColumns, now: datetime) -> bool:
     grace = timedelta(seconds=runtime.settings.refresh_grace_seconds)
     return session.refreshed_at is not None and now - session.refreshed_at < grace
 
 
-def _use(runtime: Runtime, session: Session, client: Client) -> None:
+def _use(runtime: Runtime, session: SessionColumns, client: Client) -> None:
     """Note when and from where a session is used; let its life slide up to the limit (ASVS 7.3.1, 7.3.2)."""
     now, settings = runtime.clock(), runtime.settings
     sliding = now + timedelta(seconds=settings.refresh_token_seconds)
@@ -246,21 +264,35 @@ def _use(runtime: Runtime, session: Session, client: Client) -> None:
     session.user_agent = printable[:MAX_USER_AGENT_LENGTH] or None
 
 
-def _is_alive(session: Session, user: User, now: datetime) -> bool:
+def _is_alive(session: SessionColumns, user: UserColumns, now: datetime) -> bool:
     return session.ended_at is None and session.expires_at > now and user.disabled_at is None
+
+
+def _alive(session: type[SessionColumns], now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    return (session.ended_at.is_(None), session.expires_at > now)
 
 
 def _end(runtime: Runtime, db: DatabaseSession, client: Client, *which: sa.ColumnElement[bool]) -> int:
     """End the living sessions among these and return how many they were."""
-    now = runtime.clock()
-    alive = (Session.ended_at.is_(None), Session.expires_at > now)
-    statement = sa.update(Session).where(*which, *alive).values(ended_at=now).returning(Session.id, Session.user_id)
+    session, now = runtime.models.Session, runtime.clock()
+    living = sa.update(session).where(*which, *_alive(session, now)).values(ended_at=now)
+    statement = living.returning(session.id, session.user_id)
     ended = db.execute(statement, execution_options={"synchronize_session": False}).all()
     emit(db, *(SessionRevoked(user_id=user, session_id=id, ip_address=client.ip_address) for id, user in ended))
     return len(ended)
 
 
-def _signed_in(runtime: Runtime, session: Session, user: User, token: str) -> SignedIn:
-    access_token, seconds = runtime.tokens.issue(user.id, session.id, until=session.expires_at)
+def _signed_in(
+    runtime: Runtime, db: DatabaseSession, session: SessionColumns, user: UserColumns, token: str
+) -> SignedIn:
+    grants = read_grants(db.scalar(sa.select(grants_of(runtime.models, sa.literal(user.id)))))
+    access_token, seconds = runtime.tokens.issue(
+        user.id,
+        session.id,
+        until=session.expires_at,
+        roles=grants.roles,
+        scopes=grants.scopes,
+        email_verified=user.email_verified_at is not None,
+    )
     left = int((session.expires_at - runtime.clock()).total_seconds())
     return SignedIn(access_token, seconds, token, left, user)

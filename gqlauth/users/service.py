@@ -5,17 +5,34 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+from uuid import UUID
 
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
+from gqlauth.database import emit
 from gqlauth.errors import AuthError, AuthErrorCode, InvalidInput
-from gqlauth.users.models import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, User
+from gqlauth.events import GrantAdded, GrantRemoved
+from gqlauth.models import Models
+from gqlauth.runtime import Runtime
+from gqlauth.users.models import MAX_EMAIL_LENGTH, MAX_GRANT_LENGTH, MAX_NAME_LENGTH, UserColumns
 
 # Control characters, halves of characters, and the line breaks U+2028 and U+2029.
 FORBIDDEN_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+Kind = Literal["role", "scope"]
+# scope-token of RFC 6749 section 3.3.
+GRANT_NAME = re.compile(rf"[\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_GRANT_LENGTH}}}")
+# All of them together must fit into a token.
+MAX_GRANTS = 32
 
 
 class InvalidEmail(AuthError):
@@ -54,6 +71,54 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_columns(model: type[UserColumns], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a host's input into columns that the host has added to its class for users, and the rest.
+
+    gqlauth's own columns are never among the first: nobody verifies an address or sets a hash by signing up. A null for
+    a column that takes none is as if it had been left out. Raises `InvalidInput` for what the column cannot hold.
+    """
+    attributes = sa.inspect(model).column_attrs
+    added = {name: attributes[name].columns[0] for name in set(attributes.keys()) - _own_columns()}
+    columns = {name: value for name, value in values.items() if name in added}
+    for name, value in columns.items():
+        if isinstance(value, str):
+            _check_text(value, getattr(added[name].type, "length", None), camel_case(name))
+    return (
+        {name: value for name, value in columns.items() if value is not None or added[name].nullable},
+        {name: value for name, value in values.items() if name not in added},
+    )
+
+
+def taken_column(runtime: Runtime, db: Session, user: UserColumns, changes: Mapping[str, Any]) -> str | None:
+    """Return the attribute whose value another account has where the database holds it to be unique; None if none."""
+    model = runtime.models.User
+    for attribute in sa.inspect(model).column_attrs:
+        column, value = attribute.columns[0], changes.get(attribute.key, getattr(user, attribute.key))
+        if column.unique and value is not None:
+            others = sa.select(model.id).where(column == value, model.id != user.id)
+            if db.scalar(others) is not None:
+                return str(attribute.key)
+    return None
+
+
+def camel_case(name: str) -> str:
+    """Return a Python name as GraphQL spells it."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _own_columns() -> set[str]:
+    return {name for name in vars(UserColumns) if not name.startswith("_")}
+
+
+def _check_text(text: str, limit: int | None, field: str) -> None:
+    if limit is not None and len(text) > limit:
+        raise InvalidInput(f"Use at most {limit} characters.", field=field)
+    # PostgreSQL has no room for it in a text.
+    if "\0" in text:
+        raise InvalidInput("Control characters are not allowed.", field=field)
+
+
 def email_key(email: str) -> str | None:
     """Return an address's key like `check_email`, or None where there can be no account with it."""
     try:
@@ -62,14 +127,74 @@ def email_key(email: str) -> str | None:
         return None
 
 
-def find_by_email(db: Session, email: str, *, lock: bool = False) -> User | None:
+def find_by_email(runtime: Runtime, db: Session, email: str, *, lock: bool = False) -> UserColumns | None:
     """Return the account with this e-mail address, however it is capitalised; `lock` it for whoever changes it."""
-    key = email_key(email)
-    found = sa.select(User).where(User.email_key == key)
-    return None if key is None else db.scalar(found.with_for_update() if lock else found)
+    user, key = runtime.models.User, email_key(email)
+    found = sa.select(user).where(user.email_key == key)
+    if key is None:
+        return None
+    account: UserColumns | None = db.scalar(found.with_for_update() if lock else found)
+    return account
 
 
-def device_token(user: User) -> str:
+def grant(runtime: Runtime, email: str, kind: Kind, name: str) -> bool:
+    """Give a user a role or a scope; tell whether there is such an account. It counts from the next request on.
+
+    Raises `InvalidInput` for what is no name of a role or scope, or if the user has too many.
+    """
+    if not GRANT_NAME.fullmatch(name):
+        raise InvalidInput(f"A {kind} is 1 to {MAX_GRANT_LENGTH} printable ASCII characters without blanks or quotes.")
+    with runtime.database.transaction() as db:
+        user = find_by_email(runtime, db, email, lock=True)
+        if user is None:
+            return False
+        model = runtime.models.Grant
+        granted = db.scalars(sa.select(model).where(model.user_id == user.id)).all()
+        if not any((each.kind, each.name) == (kind, name) for each in granted):
+            if len(granted) >= MAX_GRANTS:
+                raise InvalidInput(f"Nobody can have more than {MAX_GRANTS} roles and scopes: each token tells them.")
+            db.add(model(user_id=user.id, kind=kind, name=name))
+            emit(db, GrantAdded(user_id=user.id, kind=kind, name=name))
+        return True
+
+
+def revoke(runtime: Runtime, email: str, kind: Kind, name: str) -> bool:
+    """Take a role or a scope from a user, from the next request on; tell whether they had it."""
+    with runtime.database.transaction() as db:
+        user = find_by_email(runtime, db, email, lock=True)
+        found = db.get(runtime.models.Grant, (user.id, kind, name)) if user else None
+        if user is None or found is None:
+            return False
+        db.delete(found)
+        emit(db, GrantRemoved(user_id=user.id, kind=kind, name=name))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What one user is granted."""
+
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+
+
+def grants_of(models: Models, user_id: sa.SQLColumnExpression[UUID]) -> sa.ScalarSelect[str]:
+    """Return the expression for all that a user is granted, as `read_grants` reads it. It is part of a statement."""
+    grant = models.Grant
+    # Written out, not bound: the statement is also run without SQLAlchemy.
+    each = sa.func.aggregate_strings(grant.kind + sa.literal_column("':'") + grant.name, " ")
+    return sa.select(each).where(grant.user_id == user_id).scalar_subquery()
+
+
+@lru_cache(maxsize=1024)
+def read_grants(text: str | None) -> Grants:
+    """Read what `grants_of` has selected."""
+    pairs = [each.partition(":") for each in (text or "").split()]
+    named = {kind: frozenset(name for each, _, name in pairs if each == kind) for kind in ("role", "scope")}
+    return Grants(named["role"], named["scope"])
+
+
+def device_token(user: UserColumns) -> str:
     """Return what shows that a browser has signed in to this account before. A new password makes it worthless.
 
     It opens nothing: it only counts the browser's guesses apart from everybody else's.
@@ -78,6 +203,6 @@ def device_token(user: User) -> str:
     return base64.urlsafe_b64encode(tag).rstrip(b"=").decode()
 
 
-def is_device_of(user: User, token: str | None) -> bool:
+def is_device_of(user: UserColumns, token: str | None) -> bool:
     """Tell whether this is the account's device token."""
     return token is not None and hmac.compare_digest(token.encode(), device_token(user).encode())

@@ -8,8 +8,6 @@ import pytest
 import sqlalchemy as sa
 
 from gqlauth import Auth
-from gqlauth.sessions.models import Session
-from gqlauth.users.models import User
 from tests.support import (
     CHANGE_PASSWORD,
     DELETE_ACCOUNT,
@@ -21,6 +19,7 @@ from tests.support import (
     UPDATE_PROFILE,
     GraphQLClient,
 )
+from tests.tables import Session, User
 
 NEW_PASSWORD = "another horse battery"
 REVOKED = {"code": "UNAUTHENTICATED", "reason": "SESSION_REVOKED"}

@@ -16,10 +16,10 @@ from gqlauth.errors import InvalidInput
 from gqlauth.keys import service as keys
 from gqlauth.passwords import Passwords, WeakPassword
 from gqlauth.runtime import Client, Runtime
-from gqlauth.sessions.models import Session
-from gqlauth.users.models import User
+from gqlauth.users.models import UserColumns
 from gqlauth.users.service import InvalidEmail
 from tests.support import PASSWORD
+from tests.tables import Session, User
 
 EMAIL = "ada@example.com"
 
@@ -34,11 +34,11 @@ def runtime(auth: Auth) -> Iterator[Runtime]:
     runtime.database.dispose()
 
 
-def login(runtime: Runtime, password: str = PASSWORD) -> User:
+def login(runtime: Runtime, password: str = PASSWORD) -> UserColumns:
     return service.login(runtime, email=EMAIL, password=password, client=Client()).user
 
 
-def create(runtime: Runtime, email: str = EMAIL, password: str = PASSWORD, name: str = "") -> User:
+def create(runtime: Runtime, email: str = EMAIL, password: str = PASSWORD, name: str = "") -> UserColumns:
     return service.create_user(runtime, email=email, password=password, name=name)
 
 

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from gqlauth import Auth
 from gqlauth.accounts import service
-from gqlauth.sessions.models import Session
-from gqlauth.users.models import User
 from tests import forge
 from tests.support import ME, Clock, GraphQLClient
+from tests.tables import Session, User
 
 
 def reason(client: GraphQLClient, *headers: str | bytes) -> str:

@@ -20,11 +20,11 @@ from starlette.testclient import TestClient
 from gqlauth import Auth, ConfigurationError, Settings, migrations
 from gqlauth.app import create_schema
 from gqlauth.keys import service
-from gqlauth.keys.models import Key
 from gqlauth.runtime import Runtime, create_runtime
 from gqlauth.settings import Algorithm
 from tests.live import at_once
 from tests.support import ME, Clock, GraphQLClient
+from tests.tables import Key
 
 ENCRYPTION = "of the tests alone 0123456789 abcdef"
 

@@ -17,8 +17,8 @@ from gqlauth import Auth, Settings
 from gqlauth.accounts import service as accounts
 from gqlauth.app import create_schema
 from gqlauth.sessions import service as sessions
-from gqlauth.sessions.models import Session
-from gqlauth.users.models import User
+from gqlauth.sessions.models import SessionColumns
+from gqlauth.users.models import UserColumns
 from tests.support import (
     CHANGE_PASSWORD,
     DELETE_ACCOUNT,
@@ -33,6 +33,7 @@ from tests.support import (
     Clock,
     GraphQLClient,
 )
+from tests.tables import Session, User
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ def change(new: str) -> dict[str, Any]:
     return {"input": {"currentPassword": PASSWORD, "newPassword": new}}
 
 
-def count(auth: Auth, table: type[User | Session], *where: sa.ColumnElement[bool]) -> int:
+def count(auth: Auth, table: type[UserColumns | SessionColumns], *where: sa.ColumnElement[bool]) -> int:
     with auth.runtime.database.read() as db:
         return db.scalar(sa.select(sa.func.count()).select_from(table).where(*where)) or 0
 

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from gqlauth import Auth, Settings
 from gqlauth.app import create_schema
 from gqlauth.events import Event, RefreshReused, SessionRevoked
-from gqlauth.sessions.models import Session
 from tests.support import CHANGE_PASSWORD, LOGOUT, ME, PASSWORD, Clock, GraphQLClient
+from tests.tables import Session
 
 DAY = 86_400
 INVALID_TOKEN = {

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from gqlauth import Auth
 from gqlauth.accounts import service as accounts
-from gqlauth.database import new_id
+from gqlauth.columns import new_id
 from gqlauth.sessions import service
-from gqlauth.sessions.models import Session
 from tests.support import LOGIN, LOGOUT, ME, PASSWORD, REVOKE, REVOKE_OTHERS, Clock, GraphQLClient
+from tests.tables import Session
 
 REVOKED = {"code": "UNAUTHENTICATED", "reason": "SESSION_REVOKED"}
 
@@ -145,6 +145,6 @@ def test_the_server_sweeps_by_itself_in_batches(client: GraphQLClient, auth: Aut
         db.execute(sa.insert(Session), many)
     clock.advance(31 * 86_400)
     assert client.http.portal is not None
-    client.http.portal.call(auth._housekeeping.sweep)
+    client.http.portal.call(auth._running.housekeeping.sweep)
     with auth.runtime.database.read() as db:
         assert db.scalar(sa.select(sa.func.count()).select_from(Session)) == 0

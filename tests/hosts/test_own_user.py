@@ -1,0 +1,174 @@
+"""A host's own class for users, with its own fields in the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import strawberry
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+import gqlauth
+from gqlauth import Auth, ConfigurationError, Settings
+from tests.hosts import shop
+from tests.hosts.shop import Customer, check_invitation, create_schema
+from tests.support import PASSWORD, Clock, GraphQLClient
+
+USER = "id email name company handle points greeting"
+SIGNUP = f"""mutation Signup($input: SignupInput!) {{
+  signup(input: $input) {{
+    ... on AuthPayload {{ accessToken refreshToken user {{ {USER} }} }}
+    ... on AuthError {{ code message field }}
+  }}
+}}"""
+LOGIN = f"""mutation Login($input: LoginInput!) {{
+  login(input: $input) {{ ... on AuthPayload {{ user {{ {USER} }} }} ... on AuthError {{ code }} }}
+}}"""
+UPDATE = f"""mutation Update($input: UpdateProfileInput!) {{
+  updateProfile(input: $input) {{ __typename ... on User {{ {USER} }} ... on AuthError {{ code message field }} }}
+}}"""
+ADA = {"email": "ada@example.com", "password": PASSWORD, "name": "Ada", "company": "Engines", "invitation": "friend"}
+SHOWN = {
+    "email": "ada@example.com",
+    "name": "Ada",
+    "company": "Engines",
+    "handle": None,
+    "points": 100,
+    "greeting": "Ada of Engines",
+}
+
+
+@pytest.fixture
+def auth(settings: Settings, clock: Clock) -> Auth[Customer]:
+    return Auth(settings, user=Customer, before_signup=check_invitation, clock=clock)
+
+
+@pytest.fixture
+def client(auth: Auth[Customer]) -> Iterator[GraphQLClient]:
+    auth.create_tables()
+    with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+        yield GraphQLClient(http)
+
+
+def signup(client: GraphQLClient, **changes: Any) -> dict[str, Any]:
+    result: dict[str, Any] = client.execute(SIGNUP, {"input": ADA | changes})["signup"]
+    return result
+
+
+def without_id(user: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in user.items() if name != "id"}
+
+
+def test_every_operation_shows_the_hosts_fields(client: GraphQLClient) -> None:
+    payload = signup(client)
+    assert without_id(payload["user"]) == SHOWN
+    token = payload["accessToken"]
+    for _ in range(2):  # the second time by its plan
+        assert client.execute(f"{{ me {{ {USER} }} }}", token=token)["me"] == payload["user"]
+    login = {"input": {"email": ADA["email"], "password": PASSWORD}}
+    assert client.execute(LOGIN, login)["login"]["user"] == payload["user"]
+    assert client.refresh(payload["refreshToken"])["user"]["email"] == ADA["email"]
+    assert client.execute("{ discount }", token=token) == {"discount": 10}
+
+
+def test_the_profile_changes_by_the_hosts_fields(client: GraphQLClient) -> None:
+    token = signup(client)["accessToken"]
+    changed = client.execute(UPDATE, {"input": {"company": "Looms", "handle": "ada"}}, token)["updateProfile"]
+    assert without_id(changed) == SHOWN | {
+        "__typename": "User",
+        "company": "Looms",
+        "handle": "ada",
+        "greeting": "Ada of Looms",
+    }
+    # A null empties what can be empty, and leaves the rest.
+    changed = client.execute(UPDATE, {"input": {"company": None, "handle": None}}, token)["updateProfile"]
+    assert (changed["company"], changed["handle"]) == ("Looms", None)
+
+
+def test_the_host_may_refuse_a_signup(client: GraphQLClient) -> None:
+    refused = {"code": "INVALID_INPUT", "message": "This is no invitation.", "field": "invitation"}
+    assert signup(client, invitation="stranger") == refused
+    assert signup(client)["user"]["points"] == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"company": "x" * 21}, "INVALID_INPUT", "company"),
+        ({"company": "nul \0"}, "INVALID_INPUT", "company"),
+        ({"handle": "ada"}, "INVALID_INPUT", "handle"),
+        ({"email": "Grace@example.com"}, "EMAIL_TAKEN", "email"),
+    ],
+)
+def test_what_a_column_cannot_hold_is_refused_at_its_field(
+    client: GraphQLClient, changes: dict[str, str], code: str, field: str
+) -> None:
+    assert "user" in signup(client, email="grace@example.com", handle="ada")
+    refusal = signup(client, **changes)
+    assert (refusal["code"], refusal["field"]) == (code, field)
+
+
+def test_a_handle_that_is_taken_cannot_be_taken_over(client: GraphQLClient) -> None:
+    signup(client, email="grace@example.com", handle="grace")
+    token = signup(client)["accessToken"]
+    refusal = client.execute(UPDATE, {"input": {"handle": "grace", "company": "Looms"}}, token)["updateProfile"]
+    assert refusal == {
+        "__typename": "AuthError",
+        "code": "INVALID_INPUT",
+        "message": "This is taken.",
+        "field": "handle",
+    }
+    assert client.execute("{ me { company } }", token=token) == {"me": {"company": "Engines"}}
+
+
+def test_nobody_sets_what_is_gqlauths_own(settings: Settings) -> None:
+    """Mass assignment (ASVS 15.3.3): a host's field of that name is no way to a column of ours."""
+
+    @strawberry.input(name="SignupInput")
+    class Greedy(gqlauth.SignupInput):
+        password_hash: str
+
+    schema = gqlauth.Schema(gqlauth.Query, gqlauth.Mutation, types=[Greedy])
+    auth = Auth(settings)
+    with TestClient(Starlette(routes=auth.routes(schema), lifespan=auth.lifespan)) as http:
+        variables = {"input": {"email": "ada@example.com", "password": PASSWORD, "passwordHash": "mine"}}
+        answer = GraphQLClient(http).post(
+            "mutation($input: SignupInput!) { signup(input: $input) { __typename } }", variables
+        )
+        assert answer.json()["errors"][0]["extensions"]["code"] == "INTERNAL_ERROR"
+        assert GraphQLClient(http).login()["code"] == "INVALID_CREDENTIALS"
+
+
+def test_a_database_that_the_host_has_not_migrated_is_told_in_one_line(auth: Auth[Customer]) -> None:
+    app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+    with (
+        pytest.raises(ConfigurationError, match=r"lacks customers, grants, .*run the migrations of your"),
+        TestClient(app),
+    ):
+        pass
+
+
+def test_a_type_by_another_name_is_refused() -> None:
+    @strawberry.type
+    class Person(gqlauth.User):
+        company: str
+
+    with pytest.raises(ConfigurationError, match='would be called Person: give it name="User"'):
+        gqlauth.Schema(gqlauth.Query, gqlauth.Mutation, types=[Person])
+
+
+def test_two_types_for_one_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="both stand for"):
+        gqlauth.Schema(gqlauth.Query, types=[shop.User, strawberry.type(type("User", (gqlauth.User,), {}))])
+
+
+def test_a_class_that_is_not_mapped_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="is not a mapped class"):
+        Auth(Settings(), user=gqlauth.UserColumns)
+
+
+def test_other_schemas_keep_our_own_types() -> None:
+    create_schema()
+    assert "company" not in gqlauth.Schema(gqlauth.Query, gqlauth.Mutation).as_str()

@@ -112,16 +112,19 @@ class Auth(Generic[UserT]):
 
         Raises `ConfigurationError` where starting would be unsafe.
         """
-        migrations.upgrade(self.runtime.database)
-        keys.ensure(self.runtime)
-        keys.load(self.runtime)
-        running = self._state = self._open()
-        running.housekeeping.begin()
         try:
-            yield
+            migrations.upgrade(self.runtime.database)
+            keys.ensure(self.runtime)
+            keys.load(self.runtime)
+            running = self._state = self._open()
+            running.housekeeping.begin()
+            try:
+                yield
+            finally:
+                await running.housekeeping.end()
+                self._close(running)
         finally:
-            await running.housekeeping.end()
-            self._close(running)
+            self.runtime.database.dispose()
 
     async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context[UserT]:
         """Return the context of one request: who is asking, and what resolvers need."""
@@ -165,7 +168,6 @@ class Auth(Generic[UserT]):
         running.lanes.database.close()
         if running.lookup is not None:
             running.lookup.close()
-        self.runtime.database.dispose()
 
     def _proxies(self) -> list[Middleware]:
         """Believe X-Forwarded-For and -Proto of configured proxies only (ASVS 4.1.3)."""

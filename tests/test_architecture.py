@@ -29,9 +29,13 @@ ORDER = [
     {"threads", "logs", "ratelimit"},
     {"database"},
     {"events"},
-    {"tokens", "passwords"},
+    {"passwords"},
     {"settings"},
-    {"errors", "clock", "refresh_tokens"},
+    {"errors"},
+    {"verify"},
+    {"jwks"},
+    {"tokens"},
+    {"reasons", "clock", "refresh_tokens"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
 FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py"}

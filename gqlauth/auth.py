@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import sqlalchemy as sa
 import strawberry
@@ -21,6 +22,7 @@ from gqlauth.clock import Clock, utc_now
 from gqlauth.context import Authenticator, Context, Identity, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
+from gqlauth.events import Event
 from gqlauth.housekeeping import Housekeeping
 from gqlauth.http import GraphQLView, HeaderLimit
 from gqlauth.keys import service as keys
@@ -30,6 +32,9 @@ from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
 from gqlauth.settings import Settings
 from gqlauth.threads import database_lane, hashing_lane
+
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 logger = logging.getLogger("gqlauth")
 
@@ -47,6 +52,27 @@ class Auth:
         self.settings = settings or Settings.from_environ()
         self.runtime = create_runtime(self.settings, clock)
         self._lookup: Lookup | None = None
+
+    @overload
+    def on(self, event: type[E]) -> Callable[[Callable[[E], T]], Callable[[E], T]]: ...
+
+    @overload
+    def on(self, event: type[E], listener: Callable[[E], object]) -> None: ...
+
+    def on(self, event: type[Event], listener: Callable[[Any], object] | None = None) -> Any:
+        """Call the listener, a plain or an `async def` function, with every event of this class or a subclass.
+
+        Without a listener it is a decorator. docs/events.md says when, where and in which order listeners are called.
+        """
+        if listener is not None:
+            self.runtime.events.subscribe(listener, event)
+            return None
+
+        def subscribe(listener: Callable[[Any], object]) -> Callable[[Any], object]:
+            self.runtime.events.subscribe(listener, event)
+            return listener
+
+        return subscribe
 
     def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
@@ -75,11 +101,16 @@ class Auth:
         keys.ensure(self.runtime)
         keys.load(self.runtime)
         self._open()
+        self.runtime.events.begin()
         self._housekeeping.begin()
         try:
             yield
         finally:
             await self._housekeeping.end()
+            # What still runs in the lanes is done after this, and has told its events. In a thread, as a listener there
+            # may wait for the event loop.
+            await asyncio.to_thread(self._close_lanes)
+            await self.runtime.events.end()
             self._close()
 
     async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context:
@@ -112,9 +143,11 @@ class Auth:
             self.runtime.tokens, self.runtime.clock, sessions.judge, self._lookup, self._housekeeping.reload_keys
         )
 
-    def _close(self) -> None:
+    def _close_lanes(self) -> None:
         self._hashing_lane.close()
         self._database_lane.close()
+
+    def _close(self) -> None:
         if self._lookup is not None:
             self._lookup.close()
         self.runtime.database.dispose()

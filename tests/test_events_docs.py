@@ -37,9 +37,9 @@ def test_every_event_is_listed_with_its_fields_and_meaning() -> None:
 
 def test_the_figures_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
-    assert f"Of {events.MAX_WAITING:,} events that wait" in text
+    assert f"When {events.MAX_WAITING:,} events wait for one listener" in text
     assert f"have {events.DRAIN_SECONDS:.0f} seconds" in text
-    assert f"threads, of which there are {database.POOL_SIZE}" in text
+    assert f"mostly in one of {database.POOL_SIZE} worker threads" in text
 
 
 def test_the_code_of_the_page_works(

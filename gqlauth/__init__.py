@@ -1,41 +1,90 @@
-"""Sign-up, login, sessions and permissions for GraphQL in Python: the public names."""
+"""Sign-up, login, sessions and permissions for GraphQL in Python: the public names.
 
-from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput, UpdateProfileInput
-from gqlauth.auth import Auth
-from gqlauth.context import Context, Viewer
-from gqlauth.documents import Limits
-from gqlauth.errors import AuthError, AuthErrorCode, ConfigurationError, Forbidden, InvalidInput, Unauthenticated
-from gqlauth.permissions import IsAuthenticated
-from gqlauth.runtime import Signup
-from gqlauth.schema import Mutation, Query, Schema
-from gqlauth.sessions.graphql import SessionMutation, SessionQuery
-from gqlauth.settings import Settings
-from gqlauth.users.graphql import User
-from gqlauth.users.models import UserColumns
+Each is imported when it is first asked for (PEP 562), so that whoever only verifies tokens loads neither the server nor
+the database. A new name takes two lines: one for type checkers and editors, one in `HOMES`.
+"""
 
-__all__ = [
-    "AccountMutation",
-    "AccountQuery",
-    "Auth",
-    "AuthError",
-    "AuthErrorCode",
-    "ConfigurationError",
-    "Context",
-    "Forbidden",
-    "InvalidInput",
-    "IsAuthenticated",
-    "Limits",
-    "Mutation",
-    "Query",
-    "Schema",
-    "SessionMutation",
-    "SessionQuery",
-    "Settings",
-    "Signup",
-    "SignupInput",
-    "Unauthenticated",
-    "UpdateProfileInput",
-    "User",
-    "UserColumns",
-    "Viewer",
-]
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gqlauth.accounts.graphql import AccountMutation as AccountMutation
+    from gqlauth.accounts.graphql import AccountQuery as AccountQuery
+    from gqlauth.accounts.graphql import SignupInput as SignupInput
+    from gqlauth.accounts.graphql import UpdateProfileInput as UpdateProfileInput
+    from gqlauth.auth import Auth as Auth
+    from gqlauth.context import Context as Context
+    from gqlauth.context import Viewer as Viewer
+    from gqlauth.documents import Limits as Limits
+    from gqlauth.errors import AuthError as AuthError
+    from gqlauth.errors import AuthErrorCode as AuthErrorCode
+    from gqlauth.errors import ConfigurationError as ConfigurationError
+    from gqlauth.errors import Forbidden as Forbidden
+    from gqlauth.errors import InvalidInput as InvalidInput
+    from gqlauth.errors import Unauthenticated as Unauthenticated
+    from gqlauth.jwks import KeysUnavailable as KeysUnavailable
+    from gqlauth.permissions import IsAuthenticated as IsAuthenticated
+    from gqlauth.reasons import Reason as Reason
+    from gqlauth.runtime import Signup as Signup
+    from gqlauth.schema import Mutation as Mutation
+    from gqlauth.schema import Query as Query
+    from gqlauth.schema import Schema as Schema
+    from gqlauth.sessions.graphql import SessionMutation as SessionMutation
+    from gqlauth.sessions.graphql import SessionQuery as SessionQuery
+    from gqlauth.settings import Settings as Settings
+    from gqlauth.tokens import InvalidToken as InvalidToken
+    from gqlauth.users.graphql import User as User
+    from gqlauth.users.models import UserColumns as UserColumns
+    from gqlauth.verify import TokenVerifier as TokenVerifier
+    from gqlauth.verify import VerifiedToken as VerifiedToken
+    from gqlauth.verify import verify_token as verify_token
+
+HOMES = {
+    "AccountMutation": "accounts.graphql",
+    "AccountQuery": "accounts.graphql",
+    "Auth": "auth",
+    "AuthError": "errors",
+    "AuthErrorCode": "errors",
+    "ConfigurationError": "errors",
+    "Context": "context",
+    "Forbidden": "errors",
+    "InvalidInput": "errors",
+    "InvalidToken": "tokens",
+    "IsAuthenticated": "permissions",
+    "KeysUnavailable": "jwks",
+    "Limits": "documents",
+    "Mutation": "schema",
+    "Query": "schema",
+    "Reason": "reasons",
+    "Schema": "schema",
+    "SessionMutation": "sessions.graphql",
+    "SessionQuery": "sessions.graphql",
+    "Settings": "settings",
+    "Signup": "runtime",
+    "SignupInput": "accounts.graphql",
+    "TokenVerifier": "verify",
+    "Unauthenticated": "errors",
+    "UpdateProfileInput": "accounts.graphql",
+    "User": "users.graphql",
+    "UserColumns": "users.models",
+    "VerifiedToken": "verify",
+    "Viewer": "context",
+    "verify_token": "verify",
+}
+__all__ = list(HOMES)
+
+# Type checkers must not see this one: to them, any name would then be there.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import the name from the module where it lives, once."""
+        if name not in HOMES:
+            raise AttributeError(f"module 'gqlauth' has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"gqlauth.{HOMES[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *HOMES})

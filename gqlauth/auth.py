@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import sqlalchemy as sa
 import strawberry
@@ -22,6 +23,7 @@ from gqlauth.clock import Clock, utc_now
 from gqlauth.context import Authenticator, Context, Identity, Lanes, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
+from gqlauth.events import Event
 from gqlauth.housekeeping import Housekeeping
 from gqlauth.http import GraphQLView, HeaderLimit
 from gqlauth.keys import service as keys
@@ -36,6 +38,9 @@ from gqlauth.users.models import UserT
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 logger = logging.getLogger("gqlauth")
 
@@ -89,6 +94,27 @@ class Auth(Generic[UserT]):
         """Make the tables of the host's metadata that are not there yet. For examples and tests: migrations do more."""
         migrations.create_tables(self.runtime.database)
 
+    @overload
+    def on(self, event: type[E]) -> Callable[[Callable[[E], T]], Callable[[E], T]]: ...
+
+    @overload
+    def on(self, event: type[E], listener: Callable[[E], object]) -> None: ...
+
+    def on(self, event: type[Event], listener: Callable[[Any], object] | None = None) -> Any:
+        """Call the listener, a plain or an `async def` function, with every event of this class or a subclass.
+
+        Without a listener it is a decorator. docs/events.md says when, where and in which order listeners are called.
+        """
+        if listener is not None:
+            self.runtime.events.subscribe(listener, event)
+            return None
+
+        def subscribe(listener: Callable[[Any], object]) -> Callable[[Any], object]:
+            self.runtime.events.subscribe(listener, event)
+            return listener
+
+        return subscribe
+
     def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
         if isinstance(schema, Schema):
@@ -117,12 +143,12 @@ class Auth(Generic[UserT]):
             keys.ensure(self.runtime)
             keys.load(self.runtime)
             running = self._state = self._open()
+            self.runtime.events.begin()
             running.housekeeping.begin()
             try:
                 yield
             finally:
-                await running.housekeeping.end()
-                self._close(running)
+                await self._close(running)
         finally:
             self.runtime.database.dispose()
 
@@ -162,12 +188,15 @@ class Auth(Generic[UserT]):
         authenticator = Authenticator(runtime.tokens, runtime.clock, sessions.judge, rows, housekeeping.reload_keys)
         return Running(lanes, housekeeping, rows, authenticator)
 
-    def _close(self, running: Running) -> None:
-        self._state = None
-        running.lanes.hashing.close()
-        running.lanes.database.close()
+    async def _close(self, running: Running) -> None:
+        await running.housekeeping.end()
+        # What still runs in the lanes is done after this, and has told its events. In a thread, as a listener there may
+        # wait for the event loop.
+        await asyncio.to_thread(running.lanes.close)
+        await self.runtime.events.end()
         if running.lookup is not None:
             running.lookup.close()
+        self._state = None
 
     def _proxies(self) -> list[Middleware]:
         """Believe X-Forwarded-For and -Proto of configured proxies only (ASVS 4.1.3)."""

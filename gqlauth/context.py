@@ -134,6 +134,11 @@ class Lanes:
     database: Lane
     hashing: Lane
 
+    def close(self) -> None:
+        """Wait for what runs, drop what waits."""
+        self.hashing.close()
+        self.database.close()
+
 
 class Context(Generic[UserT]):
     """What a resolver finds in `info.context`. `Context[Customer]` is that of a host with its own class for users.

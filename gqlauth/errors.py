@@ -14,6 +14,8 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 
+from gqlauth.reasons import Reason as Reason
+
 # Of all that is wrong with one request, as much as a person reads.
 MAX_REPORTED_ERRORS = 3
 
@@ -86,17 +88,6 @@ class Refusable(FieldExtension):
             return await next_(source, info, **kwargs)
         except AuthError as error:
             return AuthErrorType.of(error)
-
-
-class Reason(StrEnum):
-    """Why a guard did not let the viewer in: `extensions.reason`."""
-
-    TOKEN_MISSING = "TOKEN_MISSING"  # noqa: S105 -- a code, not a password
-    TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105
-    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105
-    SESSION_REVOKED = "SESSION_REVOKED"
-    ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
-    ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
 
 
 class GuardError(GraphQLError):

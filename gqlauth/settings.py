@@ -13,12 +13,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from gqlauth.errors import ConfigurationError
+from gqlauth.tokens import Algorithm as Algorithm
 
 PREFIX = "GQLAUTH_"
 SECRET = {"secret": True}
 
 Seconds = Annotated[int, Meta(gt=0)]
-Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
 # RFC 6454 section 6.2, as browsers send it: lower case, without a path.
 ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")

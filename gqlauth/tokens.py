@@ -11,10 +11,11 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import jwt
@@ -24,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from gqlauth.clock import Clock
-from gqlauth.errors import Reason
-from gqlauth.settings import Algorithm
+from gqlauth.reasons import Reason
+
+Algorithm = Literal["ES256", "EdDSA", "RS256", "HS256"]
 
 TYPE = "at+jwt"
 MAX_TOKEN_BYTES = 4096
@@ -66,7 +68,7 @@ class Payload(msgspec.Struct):
     iat: int
     exp: int
     nbf: int = 0
-    roles: list[str] = []
+    roles: tuple[str, ...] = ()
     scope: str = ""
     email_verified: bool = False
 
@@ -176,33 +178,13 @@ class AccessTokens:
         return self.keys
 
     def _decode(self, token: str) -> Claims:
-        if len(token) > MAX_TOKEN_BYTES:
-            raise InvalidToken(Reason.TOKEN_INVALID)
-        try:
-            key = self._key_for(jwt.get_unverified_header(token))
-            payload = msgspec.json.decode(signed_payload(token, key, self.algorithm), type=Payload)
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise InvalidToken(Reason.TOKEN_INVALID) from error
-        return self._claims(payload)
-
-    def _key_for(self, header: dict[str, Any]) -> PublicKey | bytes:
-        """Choose the key. RFC 9068 section 4: `typ` must be at+jwt; RFC 7515 section 4.1.11: no unknown `crit`."""
-        kind = header.get("typ")
-        if not isinstance(kind, str) or kind.lower() not in (TYPE, "application/at+jwt"):
-            raise InvalidToken(Reason.TOKEN_INVALID)
-        if header.get("alg") != self.algorithm or "crit" in header or "b64" in header:
-            raise InvalidToken(Reason.TOKEN_INVALID)
-        keys, kid = self._ring(), header.get("kid")
-        if not isinstance(kid, str | None) or kid not in keys.verifying:
+        kid = key_id(token, (self.algorithm,))
+        keys = self._ring()
+        if kid not in keys.verifying:
             raise UnknownKey(Reason.TOKEN_INVALID)
-        return keys.verifying[kid]
-
-    def _claims(self, stated: Payload) -> Claims:
-        """Check that it is by us, for us, and not from the future (RFC 9068 section 4). `verify` looks at `exp`."""
-        audiences = [stated.aud] if isinstance(stated.aud, str) else stated.aud
-        now = self.clock().timestamp() + CLOCK_SKEW_SECONDS
-        if stated.iss != self.issuer or self.audience not in audiences or stated.iat > now or stated.nbf > now:
-            raise InvalidToken(Reason.TOKEN_INVALID)
+        with refusing():
+            stated = msgspec.json.decode(signed_payload(token, keys.verifying[kid], self.algorithm), type=Payload)
+        check_claims(stated, issuer=self.issuer, audience=self.audience, now=self.clock().timestamp())
         return Claims(
             stated.sub,
             stated.sid,
@@ -215,6 +197,46 @@ class AccessTokens:
         )
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Raise `InvalidToken` for whatever reading a token may fail with."""
+    try:
+        yield
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidToken(Reason.TOKEN_INVALID) from error
+
+
+def key_id(token: str, algorithms: tuple[Algorithm, ...]) -> str | None:
+    """Return the `kid` of a token that says to be an access token by one of the algorithms. Nothing is verified yet.
+
+    RFC 9068 section 4: `typ` must be at+jwt; RFC 7515 section 4.1.11: no unknown `crit`. Otherwise it raises
+    `InvalidToken`.
+    """
+    if len(token) > MAX_TOKEN_BYTES:
+        raise InvalidToken(Reason.TOKEN_INVALID)
+    with refusing():
+        header = jwt.get_unverified_header(token)
+    kind, kid = header.get("typ"), header.get("kid")
+    if not isinstance(kind, str) or kind.lower() not in (TYPE, "application/at+jwt"):
+        raise InvalidToken(Reason.TOKEN_INVALID)
+    if header.get("alg") not in algorithms or "crit" in header or "b64" in header:
+        raise InvalidToken(Reason.TOKEN_INVALID)
+    if not isinstance(kid, str | None):
+        raise InvalidToken(Reason.TOKEN_INVALID)
+    return kid
+
+
+def check_claims(stated: Payload, *, issuer: str, audience: str, now: float) -> None:
+    """Check that it is by `issuer`, for `audience`, and not from the future (RFC 9068 section 4).
+
+    `now` is in seconds since 1970. `exp` is left to the caller, who looks at it again whenever the token comes back.
+    """
+    audiences = [stated.aud] if isinstance(stated.aud, str) else stated.aud
+    latest = now + CLOCK_SKEW_SECONDS
+    if stated.iss != issuer or audience not in audiences or stated.iat > latest or stated.nbf > latest:
+        raise InvalidToken(Reason.TOKEN_INVALID)
+
+
 def signed_payload(token: str, key: PublicKey | bytes, algorithm: Algorithm) -> bytes:
     """Return what this key has signed with this algorithm, and no other. Raise `jwt.PyJWTError` if it has not."""
     if not _is_compact(token):
@@ -223,7 +245,7 @@ def signed_payload(token: str, key: PublicKey | bytes, algorithm: Algorithm) -> 
     return payload
 
 
-def shared_secret(secret: str) -> KeyRing:
+def shared_secret(secret: str | bytes) -> KeyRing:
     """Return the key ring of HS256. Raise `jwt.InvalidKeyError` for what is no secret but a public key."""
     key = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
     return KeyRing(signing_kid=None, signing_key=key, verifying={None: key})
@@ -268,18 +290,18 @@ def load_key(kid: str, algorithm: Algorithm, pem: str, passphrase: str | None) -
     )
     if not isinstance(private, PrivateKey) or thumbprint(private.public_key()) != kid:
         raise ValueError("the key is not the one that it is named")
-    if not _fits(private, algorithm):
+    if not fits(private.public_key(), algorithm):
         raise ValueError(f"the key is not one of {algorithm}")
     return SigningKey(kid, private)
 
 
-def _fits(key: PrivateKey, algorithm: Algorithm) -> bool:
-    """Tell whether the key is of the algorithm: one key, one algorithm (RFC 8725 section 3.1)."""
+def fits(key: object, algorithm: Algorithm) -> bool:
+    """Tell whether this public key is of the algorithm: one key, one algorithm (RFC 8725 section 3.1)."""
     if algorithm == "ES256":
-        return isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
+        return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
     if algorithm == "EdDSA":
-        return isinstance(key, ed25519.Ed25519PrivateKey)
-    return algorithm == "RS256" and isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048
+        return isinstance(key, ed25519.Ed25519PublicKey)
+    return algorithm == "RS256" and isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
 
 
 def jwk(key: PublicKey) -> dict[str, str]:

@@ -81,6 +81,12 @@ def sign(header: Any, payload: Any, algorithm: str, key: Any) -> str:
     return f"{message}.{encode(signer.sign(message.encode(), signer.prepare_key(key)))}"
 
 
+def hash_with(secret: bytes, header: Any, payload: Any) -> str:
+    """Sign by HS256 with anything as the secret, also with what no library takes for one: a public key."""
+    message = f"{encode(_json(header))}.{encode(_json(payload))}"
+    return f"{message}.{encode(SIGNERS.get_algorithm_by_name('HS256').sign(message.encode(), secret))}"
+
+
 def encode(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 

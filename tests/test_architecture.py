@@ -30,9 +30,13 @@ ORDER = [
     {"database"},
     {"models"},
     {"events"},
-    {"tokens", "passwords"},
+    {"passwords"},
     {"settings"},
-    {"errors", "clock", "refresh_tokens", "columns"},
+    {"errors"},
+    {"verify"},
+    {"jwks"},
+    {"tokens"},
+    {"reasons", "clock", "refresh_tokens", "columns"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
 FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py"}

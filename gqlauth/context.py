@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+import strawberry
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -30,6 +31,8 @@ logger = logging.getLogger("gqlauth")
 
 # The longest way to write an IPv6 address; the database has room for it.
 MAX_ADDRESS_LENGTH = 45
+# Where a context that is a dict has ours.
+CONTEXT_KEY = "gqlauth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,22 @@ class Context:
     ) -> T:
         """Call a service function that hashes a password, in a thread of the hashing lane."""
         return await self._hashing_lane.run(service, self.runtime, *args, **kwargs)
+
+
+def context_of(info: strawberry.Info[Any, Any]) -> Context:
+    """Return the `Context` of a resolver's info, be it all that the host's context getter returned or a part of it.
+
+    Raises `RuntimeError` where the host's context getter has left it out.
+    """
+    context = info.context
+    if isinstance(context, dict):
+        context = context.get(CONTEXT_KEY)
+    if isinstance(context, Context):
+        return context
+    raise RuntimeError(
+        "There is no gqlauth.Context: let the context getter return `await auth.get_context(request)`, "
+        f'or a dict with it, as in `{{"{CONTEXT_KEY}": await auth.get_context(request)}}`.'
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,17 @@ import strawberry
 from graphql import DocumentNode, GraphQLError, Node, OperationDefinitionNode
 from strawberry.extensions import SchemaExtension
 from strawberry.types import ExecutionResult
+from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.execution import ExecutionContext, PreExecutionError
+from strawberry.types.field import StrawberryField
 from strawberry.types.graphql import OperationType
 
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
+from gqlauth.permissions import guard_by_default
 from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
+from gqlauth.rules import Permission
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery
 
 logger = logging.getLogger("gqlauth")
@@ -45,9 +49,13 @@ class Mutation(AccountMutation, SessionMutation):
 class Schema(strawberry.Schema):
     """A `strawberry.Schema` that is fast, limited, and silent about its inside.
 
-    Takes what `strawberry.Schema` takes, and `limits`. With schema extensions or operation directives, operations go
+    Takes what `strawberry.Schema` takes, and `limits`, and `default_guard`: the guard of every root field that has none
+    and is not marked `public()`. With schema extensions or operation directives, operations go
     through Strawberry's own, slower execution; limits and masking hold there too.
     """
+
+    # Root fields that no default guard closes, by their names in GraphQL.
+    open_names: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -56,15 +64,26 @@ class Schema(strawberry.Schema):
         subscription: type | None = None,
         *,
         limits: Limits | None = None,
+        default_guard: Permission | None = None,
         extensions: Iterable[type[SchemaExtension]] = (),
         **options: Any,
     ) -> None:
         prepare = _preparing(self)
+        # The fields are asked for while the schema is made.
+        self._default_guard = default_guard
         super().__init__(query, mutation, subscription, extensions=[*extensions, prepare], **options)
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
         # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
         self._has_plans = not (self.exception_handlers or self._has_hooks)
         self.limit(limits or Limits())
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        """Return the fields of a type; those of a root type closed by default, if there is a default guard."""
+        fields = super().get_fields(type_definition)
+        is_root = type_definition.origin in (self.query, self.mutation, self.subscription)
+        if self._default_guard is None or not is_root:
+            return fields
+        return guard_by_default(fields, self._default_guard, open_names=self.open_names)
 
     def limit(self, limits: Limits) -> None:
         """Apply these limits to all documents from now on."""

@@ -9,7 +9,7 @@ import strawberry
 from gqlauth.accounts import service
 from gqlauth.context import Context
 from gqlauth.errors import AuthErrorType, Reason, Refusable, Unauthenticated
-from gqlauth.permissions import guarded
+from gqlauth.permissions import guarded, public
 from gqlauth.sessions.graphql import AuthPayload
 from gqlauth.users.graphql import User
 
@@ -96,7 +96,7 @@ class AccountQuery:
 class AccountMutation:
     """The mutations of accounts."""
 
-    @strawberry.mutation(description="Make an account and sign it in.", extensions=[Refusable()])
+    @strawberry.mutation(description="Make an account and sign it in.", extensions=[*public(), Refusable()])
     async def signup(self, info: Info, input: SignupInput) -> SignupResult:
         """Translate."""
         context = info.context
@@ -105,7 +105,7 @@ class AccountMutation:
         )
         return AuthPayload.of(signed_in, context, in_cookies=_in_cookies(context, input.use_cookies))
 
-    @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[Refusable()])
+    @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[*public(), Refusable()])
     async def login(self, info: Info, input: LoginInput) -> LoginResult:
         """Translate."""
         context = info.context

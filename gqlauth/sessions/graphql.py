@@ -11,7 +11,7 @@ import strawberry
 from gqlauth.context import Context, Viewer
 from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
-from gqlauth.permissions import guarded
+from gqlauth.permissions import guarded, public
 from gqlauth.sessions import models, service
 from gqlauth.users.graphql import User
 from gqlauth.users.service import device_token
@@ -96,7 +96,7 @@ class SessionMutation:
 
     @strawberry.mutation(
         description="Exchange the refresh token for new tokens. Without the argument, the cookie's token is used.",
-        extensions=[Refusable()],
+        extensions=[*public(), Refusable()],
     )
     async def refresh_token(self, info: Info, refresh_token: str | None = None) -> RefreshResult:
         """Translate."""
@@ -106,7 +106,7 @@ class SessionMutation:
         signed_in = await context.run(service.refresh, token=token or "", client=context.client)
         return AuthPayload.of(signed_in, context, in_cookies=refresh_token is None)
 
-    @strawberry.mutation(description="End this session, at once. False if nobody was signed in.")
+    @strawberry.mutation(description="End this session, at once. False if nobody was signed in.", extensions=public())
     async def logout(self, info: Info) -> bool:
         """Translate."""
         context = info.context

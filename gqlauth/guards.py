@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from inspect import Parameter
 from typing import Any
 from uuid import UUID
 
@@ -141,15 +142,19 @@ class IsOwner(AboutViewer):
 
     def __init__(self, owner: Callable[..., Owner | Awaitable[Owner]]) -> None:
         self._owner = owner
-        self._wanted = _wanted(owner)
+        parameters = _parameters(owner)
+        self._takes_info = len(parameters) > 1
+        self._takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+        self._names = {parameter.name for parameter in parameters[2:]}
         self.is_async = inspect.iscoroutinefunction(owner)
 
     def holds(self, viewer: Viewer, source: Any, info: Info, arguments: dict[str, Any]) -> bool | Awaitable[bool]:
         """Compare the owner with the viewer. Raise `TypeError` for what is no user id."""
-        if self._wanted is None:
-            owner = self._owner(source)
+        if self._takes_info:
+            taken = {name: value for name, value in arguments.items() if self._takes_all or name in self._names}
+            owner = self._owner(source, info, **taken)
         else:
-            owner = self._owner(source, info, **{key: arguments[key] for key in self._wanted if key in arguments})
+            owner = self._owner(source)
         return self._later(viewer, owner) if inspect.isawaitable(owner) else _is(viewer, owner)
 
     async def _later(self, viewer: Viewer, owner: Awaitable[Owner]) -> bool:
@@ -181,13 +186,11 @@ def _named(guard: Guard, names: tuple[str, ...]) -> list[str]:
     return [str(name) for name in names]
 
 
-def _wanted(owner: Callable[..., Any]) -> list[str] | None:
-    """Return the arguments that the callable takes by name; None if it takes the source alone."""
+def _parameters(owner: Callable[..., Any]) -> list[Parameter]:
     try:
-        parameters = list(inspect.signature(owner).parameters.values())
+        return list(inspect.signature(owner).parameters.values())
     except ValueError:  # operator.attrgetter and the like
-        return None
-    return [parameter.name for parameter in parameters[2:]] if len(parameters) > 1 else None
+        return []
 
 
 def _is(viewer: Viewer, owner: Owner) -> bool:

@@ -75,7 +75,7 @@ class Rule(Guard):
         identity = context_of(info).identity
         if isinstance(identity, Unavailable):
             # Not even a rule that would not have asked lets in whom nobody could check.
-            raise identity.error
+            raise identity.error.with_traceback(None)
         refusal = yield from self.judge(source, info, arguments)
         if refusal is None:
             return True

@@ -7,11 +7,14 @@ import copy
 import strawberry
 from strawberry.federation.schema_directives import Authenticated, FederationDirective, RequiresScopes
 from strawberry.permission import PermissionExtension
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from gqlauth.rules import AllOf
 from gqlauth.schema import Schema
+
+ASKED = (Authenticated, RequiresScopes)
 
 
 class FederatedSchema(Schema, strawberry.federation.Schema):
@@ -28,10 +31,19 @@ class FederatedSchema(Schema, strawberry.federation.Schema):
         """Return the fields of a type, with what the router is to ask."""
         return [_announced(field) for field in super().get_fields(type_definition)]
 
+    @property
+    def schema_directives_in_use(self) -> list[object]:
+        """All directives in use, from which Strawberry makes the `@link`. It does not see those of `get_fields`."""
+        kinds = (kind.implementation for kind in self.schema_converter.type_map.values())
+        fields = (field for kind in kinds for field in getattr(kind, "fields", {}).values())
+        definitions = (field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF) for field in fields)
+        ours = [given for field in definitions if field for given in field.directives if isinstance(given, ASKED)]
+        return [*super().schema_directives_in_use, *ours]
+
 
 def _announced(field: StrawberryField) -> StrawberryField:
     directive = _directive(field)
-    if directive is None or any(isinstance(given, Authenticated | RequiresScopes) for given in field.directives):
+    if directive is None or any(isinstance(given, ASKED) for given in field.directives):
         return field
     announced = copy.copy(field)
     announced.directives = [*field.directives, directive]

@@ -183,6 +183,11 @@ def test_who_lacks_it_is_told_what(rule: Guard, reason: str, asker: Asker) -> No
     assert {event.user_id for event in asker.refused[1:]} <= {ADA}
 
 
+def test_of_two_refusals_signing_in_is_told_if_it_could_help(asker: Asker) -> None:
+    schema = schema_of([Admin() | HasRole("a"), HasRole("a") | Admin()], resolve, gqlauth.Schema)
+    assert asker.answers(schema, "{ f0 f1 }", EXPIRED) == {"f0": "TOKEN_EXPIRED", "f1": "TOKEN_EXPIRED"}
+
+
 def test_several_roles_are_any_of_them_and_several_scopes_all(asker: Asker) -> None:
     schema = schema_of(
         [HasRole("x", "admin"), HasScope("posts:write"), HasScope("posts:write", "x")], resolve, gqlauth.Schema

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -81,6 +82,7 @@ class Base:
 class Report(Base):
     plain: str | None
     secret: strawberry.Private[str] = "s"
+    tags: list[str] | None = dataclasses.field(default_factory=list)
     numbers: list[int] | None = strawberry.field(default_factory=list)
 
     @strawberry.field
@@ -118,12 +120,13 @@ class Reports:
         return Base()
 
 
-FIELDS = "title inherited listed plain numbers resolved later guardedItself __typename"
+FIELDS = "title inherited listed plain tags numbers resolved later guardedItself __typename"
 VALUES = {
     "title": "t",
     "inherited": "i",
     "listed": [1],
     "plain": "p",
+    "tags": [],
     "numbers": [],
     "resolved": "s",
     "later": "s",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gqlauth.auth import Auth as Auth
     from gqlauth.context import Context as Context
     from gqlauth.context import Viewer as Viewer
+    from gqlauth.context import context_of as context_of
     from gqlauth.documents import Limits as Limits
     from gqlauth.errors import AuthError as AuthError
     from gqlauth.errors import AuthErrorCode as AuthErrorCode
@@ -24,9 +25,18 @@ if TYPE_CHECKING:
     from gqlauth.errors import Forbidden as Forbidden
     from gqlauth.errors import InvalidInput as InvalidInput
     from gqlauth.errors import Unauthenticated as Unauthenticated
+    from gqlauth.federation import FederatedSchema as FederatedSchema
+    from gqlauth.guards import HasRole as HasRole
+    from gqlauth.guards import HasScope as HasScope
+    from gqlauth.guards import IsAuthenticated as IsAuthenticated
+    from gqlauth.guards import IsOwner as IsOwner
+    from gqlauth.guards import IsVerified as IsVerified
     from gqlauth.jwks import KeysUnavailable as KeysUnavailable
-    from gqlauth.permissions import IsAuthenticated as IsAuthenticated
+    from gqlauth.permissions import guarded as guarded
+    from gqlauth.permissions import guarded_type as guarded_type
+    from gqlauth.permissions import public as public
     from gqlauth.reasons import Reason as Reason
+    from gqlauth.rules import Guard as Guard
     from gqlauth.runtime import Signup as Signup
     from gqlauth.schema import Mutation as Mutation
     from gqlauth.schema import Query as Query
@@ -49,10 +59,16 @@ HOMES = {
     "AuthErrorCode": "errors",
     "ConfigurationError": "errors",
     "Context": "context",
+    "FederatedSchema": "federation",
     "Forbidden": "errors",
+    "Guard": "rules",
+    "HasRole": "guards",
+    "HasScope": "guards",
     "InvalidInput": "errors",
     "InvalidToken": "tokens",
-    "IsAuthenticated": "permissions",
+    "IsAuthenticated": "guards",
+    "IsOwner": "guards",
+    "IsVerified": "guards",
     "KeysUnavailable": "jwks",
     "Limits": "documents",
     "Mutation": "schema",
@@ -71,6 +87,10 @@ HOMES = {
     "UserColumns": "users.models",
     "VerifiedToken": "verify",
     "Viewer": "context",
+    "context_of": "context",
+    "guarded": "permissions",
+    "guarded_type": "permissions",
+    "public": "permissions",
     "verify_token": "verify",
 }
 __all__ = list(HOMES)

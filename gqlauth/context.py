@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import sqlalchemy as sa
+import strawberry
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -32,6 +33,8 @@ logger = logging.getLogger("gqlauth")
 
 # The longest way to write an IPv6 address; the database has room for it.
 MAX_ADDRESS_LENGTH = 45
+# Where a context that is a dict has ours.
+CONTEXT_KEY = "gqlauth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,22 @@ def get_user(runtime: Runtime, user_id: UUID) -> UserColumns | None:
     with runtime.database.read() as db:
         found: UserColumns | None = db.scalar(sa.select(user).where(user.id == user_id, user.disabled_at.is_(None)))
     return found
+
+
+def context_of(info: strawberry.Info[Any, Any]) -> Context:
+    """Return the `Context` of a resolver's info, be it all that the host's context getter returned or a part of it.
+
+    Raises `RuntimeError` where the host's context getter has left it out.
+    """
+    context = info.context
+    if isinstance(context, dict):
+        context = context.get(CONTEXT_KEY)
+    if isinstance(context, Context):
+        return context
+    raise RuntimeError(
+        "There is no gqlauth.Context: let the context getter return `await auth.get_context(request)`, "
+        f'or a dict with it, as in `{{"{CONTEXT_KEY}": await auth.get_context(request)}}`.'
+    )
 
 
 @dataclass(frozen=True, slots=True)

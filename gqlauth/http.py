@@ -285,20 +285,20 @@ def shape(result: ExecutionResult, media_type: str) -> tuple[dict[str, Any], int
 def challenge(result: ExecutionResult) -> list[tuple[bytes, bytes]]:
     """Return the `WWW-Authenticate` header where nothing was answered because nobody is signed in (RFC 6750 section 3).
 
-    The status stays that of GraphQL over HTTP; RFC 9110 section 11.6.1 allows the header with any.
+    Or because the token lacks a scope (section 3.1). The status stays that of GraphQL over HTTP; RFC 9110 section
+    11.6.1 allows the header with any.
     """
     if result.data is not None or not result.errors:
         return []
-    reasons = [(error.extensions or {}).get("reason") for error in result.errors if _is_unauthenticated(error)]
-    if len(reasons) < len(result.errors):
+    refusals = [error.extensions or {} for error in result.errors]
+    reason = refusals[0].get("reason")
+    if all(refusal.get("reason") == Reason.SCOPE_REQUIRED for refusal in refusals):
+        return [(b"www-authenticate", b'Bearer error="insufficient_scope"')]
+    if any(refusal.get("code") != Unauthenticated.code for refusal in refusals):
         return []
-    if reasons[0] == Reason.TOKEN_MISSING:
+    if reason == Reason.TOKEN_MISSING:
         return [(b"www-authenticate", b"Bearer")]
-    return [(b"www-authenticate", f'Bearer error="invalid_token", error_description="{reasons[0]}"'.encode())]
-
-
-def _is_unauthenticated(error: GraphQLError) -> bool:
-    return (error.extensions or {}).get("code") == Unauthenticated.code
+    return [(b"www-authenticate", f'Bearer error="invalid_token", error_description="{reason}"'.encode())]
 
 
 def _quality(parameters: list[str]) -> float:

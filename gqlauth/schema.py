@@ -25,7 +25,9 @@ from gqlauth import replacements
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput, UpdateProfileInput
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
+from gqlauth.permissions import guard_by_default
 from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
+from gqlauth.rules import Permission
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery
 from gqlauth.users.graphql import User
 
@@ -49,10 +51,19 @@ class Mutation(AccountMutation, SessionMutation):
 class Schema(strawberry.Schema):
     """A `strawberry.Schema` that is fast, limited, and silent about its inside.
 
-    Takes what `strawberry.Schema` takes, and `limits`. A subclass of our `User`, `SignupInput` or `UpdateProfileInput`
-    among `types` takes its place everywhere. With schema extensions or operation directives, operations go through
-    Strawberry's own, slower execution; limits and masking hold there too.
+    Takes what `strawberry.Schema` takes, and
+
+    - `limits` on documents,
+    - `default_guard`, the guard of every root field that has none and is not marked `public()`.
+
+    A subclass of our `User`, `SignupInput` or `UpdateProfileInput` among `types` takes its place everywhere.
+
+    With schema extensions or operation directives, operations go through Strawberry's own, slower execution; limits and
+    masking hold there too.
     """
+
+    # Root fields that no default guard closes, by their names in GraphQL.
+    open_names: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -61,12 +72,14 @@ class Schema(strawberry.Schema):
         subscription: type | None = None,
         *,
         limits: Limits | None = None,
+        default_guard: Permission | None = None,
         types: Iterable[Any] = (),
         extensions: Iterable[type[SchemaExtension]] = (),
         **options: Any,
     ) -> None:
         prepare, types = _preparing(self), list(types)
         # Before the rest: Strawberry asks for the fields of all types while it makes the schema.
+        self._default_guard = default_guard
         self._replacements = replacements.find(types, (User, SignupInput, UpdateProfileInput))
         self.user_type: type[User] = self._replacements.get(User, User)
         super().__init__(query, mutation, subscription, types=types, extensions=[*extensions, prepare], **options)
@@ -76,8 +89,12 @@ class Schema(strawberry.Schema):
         self.limit(limits or Limits())
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """Return the fields of a type as they are in this schema."""
-        return [replacements.replace(field, self._replacements) for field in super().get_fields(type_definition)]
+        """Return the fields of a type as they are in this schema: with the host's types, and closed by default."""
+        fields = [replacements.replace(field, self._replacements) for field in super().get_fields(type_definition)]
+        is_root = type_definition.origin in (self.query, self.mutation, self.subscription)
+        if self._default_guard is None or not is_root:
+            return fields
+        return guard_by_default(fields, self._default_guard, open_names=self.open_names)
 
     def limit(self, limits: Limits) -> None:
         """Apply these limits to all documents from now on."""

@@ -16,7 +16,7 @@ ORDER = [
     {"server", "doctor"},
     {"app", "protocol"},
     {"auth"},
-    {"http", "pages", "migrations", "housekeeping"},
+    {"http", "pages", "migrations", "housekeeping", "federation"},
     {"schema"},
     {"documents", "replacements"},
     {"plan"},
@@ -24,6 +24,8 @@ ORDER = [
     {"sessions"},
     {"users", "keys"},
     {"permissions"},
+    {"guards"},
+    {"rules"},
     {"context"},
     {"runtime", "cookies"},
     {"threads", "logs", "ratelimit"},
@@ -90,8 +92,8 @@ def test_every_line_of_the_table_is_there() -> None:
     assert {name for names in ORDER for name in names} == {part(path) for path in FILES} - {"__init__"}
 
 
-def test_context_and_permissions_know_no_feature() -> None:
-    for name in ("context", "permissions"):
+def test_context_and_guards_know_no_feature() -> None:
+    for name in ("context", "rules", "guards", "permissions"):
         assert not ours(PACKAGE / f"{name}.py") & FEATURES
 
 

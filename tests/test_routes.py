@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+import strawberry
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from gqlauth import Auth, Settings
+import gqlauth
+from gqlauth import Auth, HasRole, HasScope, Settings, guarded
 from gqlauth.app import create_schema
 from gqlauth.migrations import VERSION_TABLE
 from tests.support import GraphQLClient
@@ -58,3 +60,28 @@ def test_a_request_that_is_refused_as_a_whole_says_how_to_sign_in(
     for document in ("{ __typename }", "{ nothing }"):
         answer = client.http.post("/graphql", json={"query": document}, headers=headers)
         assert "www-authenticate" not in answer.headers
+
+
+@strawberry.type
+class Posts(gqlauth.Query):
+    @strawberry.field(extensions=guarded(HasScope("posts:write")))
+    def posts(self) -> int:
+        return 1
+
+    @strawberry.field(extensions=guarded(HasRole("admin")))
+    def users(self) -> int:
+        return 1
+
+
+def test_a_request_that_lacks_a_scope_says_so(auth: Auth) -> None:
+    """RFC 6750 section 3.1."""
+    app = Starlette(routes=auth.routes(gqlauth.Schema(Posts, gqlauth.Mutation)), lifespan=auth.lifespan)
+    with TestClient(app) as http:
+        client = GraphQLClient(http)
+        token = client.signup()["accessToken"]
+        refused = client.post("{ posts again: posts }", token=token)
+        assert (refused.status_code, refused.headers["www-authenticate"]) == (200, 'Bearer error="insufficient_scope"')
+        assert refused.json()["errors"][0]["extensions"] == {"code": "FORBIDDEN", "reason": "SCOPE_REQUIRED"}
+        assert client.post("{ posts }").headers["www-authenticate"] == "Bearer"
+        for document in ("{ users }", "{ users posts }"):
+            assert "www-authenticate" not in client.post(document, token=token).headers

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import strawberry
 
 from gqlauth.accounts import service
-from gqlauth.context import Context
+from gqlauth.context import Context, context_of
 from gqlauth.errors import AuthErrorType, Refusable
-from gqlauth.permissions import guarded
+from gqlauth.permissions import guarded, public
 from gqlauth.sessions.graphql import AuthPayload
 from gqlauth.users.graphql import User, added_fields, user_type
 
@@ -86,7 +86,7 @@ class AccountQuery:
     @strawberry.field(description="The account that is signed in.", extensions=guarded())
     def me(self, info: Info) -> User:
         """Answer from what the check of the session has read."""
-        viewer, own = info.context.viewer, user_type(info)
+        viewer, own = context_of(info).viewer, user_type(info)
         if viewer.profile is None or own is not User:
             return _load(info)  # type: ignore[return-value]  # Strawberry awaits it
         return User.of_viewer(viewer, viewer.profile)
@@ -96,10 +96,10 @@ class AccountQuery:
 class AccountMutation:
     """The mutations of accounts."""
 
-    @strawberry.mutation(description="Make an account and sign it in.", extensions=[Refusable()])
+    @strawberry.mutation(description="Make an account and sign it in.", extensions=[*public(), Refusable()])
     async def signup(self, info: Info, input: SignupInput) -> SignupResult:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         signed_in = await context.run_hashing(
             service.signup,
             email=input.email,
@@ -110,10 +110,10 @@ class AccountMutation:
         )
         return AuthPayload.of(signed_in, info, in_cookies=_in_cookies(context, input.use_cookies))
 
-    @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[Refusable()])
+    @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[*public(), Refusable()])
     async def login(self, info: Info, input: LoginInput) -> LoginResult:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         signed_in = await context.run_hashing(
             service.login, email=input.email, password=input.password, client=context.client
         )
@@ -124,7 +124,7 @@ class AccountMutation:
     )
     async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         changes = {"name": input.name, **_added(input, UpdateProfileInput)}
         given = {name: value for name, value in changes.items() if value is not strawberry.UNSET}
         user = await context.run(service.update_profile, viewer=context.viewer, changes=given, client=context.client)
@@ -136,7 +136,7 @@ class AccountMutation:
     )
     async def change_password(self, info: Info, input: ChangePasswordInput) -> ChangePasswordResult:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         signed_in = await context.run_hashing(
             service.change_password,
             viewer=context.viewer,
@@ -152,7 +152,7 @@ class AccountMutation:
     )
     async def delete_account(self, info: Info, password: str) -> DeleteAccountResult:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         user_id = await context.run_hashing(
             service.delete_account, viewer=context.viewer, password=password, client=context.client
         )
@@ -167,7 +167,7 @@ def _in_cookies(context: Context, asked: bool) -> bool:
 
 async def _load(info: Info) -> User:
     """Read the account: of a token that was trusted without a look (stateless), or with a host's columns."""
-    return user_type(info).of(await info.context.load_user())
+    return user_type(info).of(await context_of(info).load_user())
 
 
 def _added(input: Any, base: type) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import strawberry
 
-from gqlauth.context import Context, Viewer
+from gqlauth.context import Context, Viewer, context_of
 from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
-from gqlauth.permissions import guarded
+from gqlauth.permissions import guarded, public
 from gqlauth.sessions import service
 from gqlauth.sessions.models import SessionColumns
 from gqlauth.users.graphql import User, user_type
@@ -38,7 +38,7 @@ class AuthPayload:
         if in_cookies:
             device = device_token(signed_in.user)
             kept = Cookies(signed_in.access_token, signed_in.refresh_token, device)
-            info.context.set_cookies(kept, signed_in.refresh_expires_in)
+            context_of(info).set_cookies(kept, signed_in.refresh_expires_in)
         return cls(
             access_token=signed_in.access_token,
             token_type="Bearer",  # noqa: S106 -- the type's name (RFC 6750), not a secret
@@ -86,8 +86,8 @@ class SessionQuery:
     @strawberry.field(description="Where the account is signed in, newest first.", extensions=guarded())
     async def sessions(self, info: Info) -> list[Session]:
         """Translate."""
-        viewer = info.context.viewer
-        rows = await info.context.run(service.list_sessions, viewer.user_id)
+        viewer = context_of(info).viewer
+        rows = await context_of(info).run(service.list_sessions, viewer.user_id)
         return [Session.of(row, viewer) for row in rows]
 
 
@@ -97,20 +97,20 @@ class SessionMutation:
 
     @strawberry.mutation(
         description="Exchange the refresh token for new tokens. Without the argument, the cookie's token is used.",
-        extensions=[Refusable()],
+        extensions=[*public(), Refusable()],
     )
     async def refresh_token(self, info: Info, refresh_token: str | None = None) -> RefreshResult:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         kept = context.cookies.refresh_token if context.cookies else None
         token = kept if refresh_token is None else refresh_token
         signed_in = await context.run(service.refresh, token=token or "", client=context.client)
         return AuthPayload.of(signed_in, info, in_cookies=refresh_token is None)
 
-    @strawberry.mutation(description="End this session, at once. False if nobody was signed in.")
+    @strawberry.mutation(description="End this session, at once. False if nobody was signed in.", extensions=public())
     async def logout(self, info: Info) -> bool:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         context.clear_cookies()
         if isinstance(context.identity, Viewer):
             session_id = context.identity.session_id
@@ -126,7 +126,7 @@ class SessionMutation:
     )
     async def revoke_session(self, info: Info, id: strawberry.ID) -> bool:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         try:
             session_id = UUID(id)
         except ValueError:
@@ -141,5 +141,5 @@ class SessionMutation:
     )
     async def revoke_other_sessions(self, info: Info) -> int:
         """Translate."""
-        context = info.context
+        context = context_of(info)
         return await context.run(service.end_other_sessions, viewer=context.viewer, client=context.client)

@@ -1,0 +1,59 @@
+"""A schema that is a subgraph of an Apollo Federation: guards show as directives that the router understands, too."""
+
+from __future__ import annotations
+
+import copy
+
+import strawberry
+from strawberry.federation.schema_directives import Authenticated, FederationDirective, RequiresScopes
+from strawberry.permission import PermissionExtension
+from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from gqlauth.rules import AllOf
+from gqlauth.schema import Schema
+
+ASKED = (Authenticated, RequiresScopes)
+
+
+class FederatedSchema(Schema, strawberry.federation.Schema):
+    """A `gqlauth.Schema` that is a `strawberry.federation.Schema`. Takes what both take.
+
+    Beside the directive of its guard, a field has `@authenticated` or `@requiresScopes`: what the router can ask before
+    us. It never asks for more than the guard does. The default guard leaves `_service` open, for the router's
+    composition, and closes `_entities`.
+    """
+
+    open_names = frozenset({"_service"})
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        """Return the fields of a type, with what the router is to ask."""
+        return [_announced(field) for field in super().get_fields(type_definition)]
+
+    @property
+    def schema_directives_in_use(self) -> list[object]:
+        """All directives in use, from which Strawberry makes the `@link`. It does not see those of `get_fields`."""
+        kinds = (kind.implementation for kind in self.schema_converter.type_map.values())
+        fields = (field for kind in kinds for field in getattr(kind, "fields", {}).values())
+        definitions = (field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF) for field in fields)
+        ours = [given for field in definitions if field for given in field.directives if isinstance(given, ASKED)]
+        return [*super().schema_directives_in_use, *ours]
+
+
+def _announced(field: StrawberryField) -> StrawberryField:
+    directive = _directive(field)
+    if directive is None or any(isinstance(given, ASKED) for given in field.directives):
+        return field
+    announced = copy.copy(field)
+    announced.directives = [*field.directives, directive]
+    return announced
+
+
+def _directive(field: StrawberryField) -> FederationDirective | None:
+    """Return what the field's guards ask, as far as the router can ask it. Scopes ask for a viewer, too."""
+    guards = [extension for extension in field.extensions if isinstance(extension, PermissionExtension)]
+    rule = AllOf(*(permission for guard in guards if guard.use_directives for permission in guard.permissions))
+    if rule.scopes is not None:
+        return RequiresScopes(scopes=rule.scopes)
+    return Authenticated() if rule.needs_viewer else None

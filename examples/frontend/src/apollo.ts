@@ -1,8 +1,11 @@
 // Apollo Client 4 with a link that attaches the token, refreshes it when it has expired, and tries once more.
 
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from "@apollo/client";
+import { GraphQLWsLink } from "@apollo/client/link/subscriptions";
+import type { Client } from "graphql-ws";
 import { defer, from, map, of, switchMap } from "rxjs";
 import type { Session } from "./session";
+import type { Subscriptions } from "./subscriptions";
 
 export function createAuthLink(session: Session): ApolloLink {
   return new ApolloLink((operation, forward) => {
@@ -24,7 +27,11 @@ export function createAuthLink(session: Session): ApolloLink {
   });
 }
 
-export function createApolloClient(session: Session): ApolloClient {
+export function createApolloClient(session: Session, subscriptions?: Subscriptions): ApolloClient {
   const http = new HttpLink({ uri: session.url, credentials: session.credentials, fetch: session.fetch });
-  return new ApolloClient({ link: createAuthLink(session).concat(http), cache: new InMemoryCache() });
+  const requests = createAuthLink(session).concat(http);
+  const isSubscription = ({ operationType }: ApolloLink.Operation) => operationType === "subscription";
+  const socket = subscriptions && new GraphQLWsLink(subscriptions as Client); // subscribe is all that it calls
+  const link = socket ? ApolloLink.split(isSubscription, socket, requests) : requests;
+  return new ApolloClient({ link, cache: new InMemoryCache() });
 }

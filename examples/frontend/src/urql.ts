@@ -1,36 +1,46 @@
 // urql with its own authExchange: it holds operations back during a refresh, and sends them once more after it.
 
-import { Client, CombinedError, cacheExchange, fetchExchange, makeOperation, mapExchange } from "@urql/core";
+import * as urql from "@urql/core";
 import { authExchange } from "@urql/exchange-auth";
 import type { Session } from "./session";
+import type { Subscriptions } from "./subscriptions";
 
-export function createUrqlClient(session: Session): Client {
-  let failed: { error: CombinedError; generation: number };
+export function createUrqlClient(session: Session, subscriptions?: Subscriptions): urql.Client {
+  let failed: { error: urql.CombinedError; generation: number };
 
   const auth = authExchange(async ({ appendHeaders }) => ({
     addAuthToOperation(operation) {
       const context = { ...operation.context, generation: session.generation };
-      return appendHeaders(makeOperation(operation.kind, operation, context), session.headers);
+      return appendHeaders(urql.makeOperation(operation.kind, operation, context), session.headers);
     },
     didAuthError(error, { context }) {
       failed = { error, generation: context.generation };
       return session.expired(error.graphQLErrors, context.generation);
     },
     async refreshAuth() {
-      const { error, generation } = failed; // of the operation that has called for this
+      const { error, generation } = failed; // of the operation that called for it
       if (!(await session.refresh(generation))) throw error;
     },
   }));
-  // What refreshAuth throws comes out as the "network error" of all who waited: unwrap it, they are GraphQL's errors.
-  const unwrap = mapExchange({
-    onResult: (result) =>
-      result.error?.networkError instanceof CombinedError ? { ...result, error: result.error.networkError } : result,
+  // What refreshAuth throws reaches all who waited as their "network error". Inside of it are GraphQL's errors.
+  const unwrap = urql.mapExchange({
+    onResult(result) {
+      const cause = result.error?.networkError;
+      return cause instanceof urql.CombinedError ? { ...result, error: cause } : result;
+    },
   });
-  return new Client({
+  const sockets = subscriptions && [
+    urql.subscriptionExchange({
+      forwardSubscription: ({ query = "", ...rest }) => ({
+        subscribe: (sink) => ({ unsubscribe: subscriptions.subscribe({ query, ...rest }, sink) }),
+      }),
+    }),
+  ];
+  return new urql.Client({
     url: session.url,
     fetch: session.fetch,
     fetchOptions: { credentials: session.credentials },
     preferGetMethod: false, // the API takes POST alone
-    exchanges: [cacheExchange, unwrap, auth, fetchExchange],
+    exchanges: [urql.cacheExchange, unwrap, auth, ...(sockets ?? []), urql.fetchExchange],
   });
 }

@@ -4,15 +4,14 @@ import type { FormattedExecutionResult } from "graphql";
 import { type Client, type ClientOptions, createClient, type Sink, type SubscribePayload } from "graphql-ws";
 import type { Session } from "./session";
 
-// 4401: the session behind an open socket has ended, or its token expired. 4403: the connection was refused.
-const [UNAUTHORIZED, FORBIDDEN] = [4401, 4403];
+const FORBIDDEN = 4403; // the connection was refused; 4401 closes one that was open. Both say why, as `extensions.reason`
 
 type Result<Data, Extensions> = FormattedExecutionResult<Data, Extensions>;
 export type Subscriptions = Pick<Client, "subscribe" | "dispose">;
 
 /** `url` is ws:// or wss://. */
 export function createSubscriptions(session: Session, url: string, options?: Partial<ClientOptions>): Subscriptions {
-  let generation = session.generation;
+  let { generation } = session;
   let connections = 0;
   const client = createClient({
     ...options,
@@ -27,12 +26,10 @@ export function createSubscriptions(session: Session, url: string, options?: Par
   });
 
   function subscribe<Data, Extensions>(payload: SubscribePayload, sink: Sink<Result<Data, Extensions>>): () => void {
-    let [stop, stopped, refusedAt] = [() => {}, false, -1];
-    const renewed = async ({ code, reason }: Partial<CloseEvent>) => {
-      // graphql-ws takes 4401 for fatal, so connecting again is left to us.
-      if (code === UNAUTHORIZED) return session.expiredBy(reason, generation) && session.refresh(generation);
-      if (code !== FORBIDDEN || refusedAt === connections) return false; // refused with new tokens, too
-      refusedAt = connections;
+    let [stop, stopped, renewedAt] = [() => {}, false, -1];
+    const renewed = async ({ reason }: Partial<CloseEvent>) => {
+      if (!session.expiredBy(reason, generation) || renewedAt === connections) return false; // new tokens did not help
+      renewedAt = connections;
       return session.refresh(generation);
     };
     const error = (cause: unknown) => {
@@ -51,4 +48,12 @@ export function createSubscriptions(session: Session, url: string, options?: Par
     };
   }
   return { subscribe, dispose: () => client.dispose() };
+}
+
+/** Sign out at once when the session is ended elsewhere. In `onSignedOut`, dispose of the subscriptions. */
+export function watchSession(session: Session, subscriptions: Subscriptions): () => void {
+  type Ended = { sessionEnded: { sessionId: string; reason: string } };
+  const query = "subscription SessionEnded { sessionEnded { sessionId reason } }";
+  const next = ({ data }: Result<Ended, unknown>) => session.end(data?.sessionEnded.reason);
+  return subscriptions.subscribe<Ended, unknown>({ query }, { next, error: () => {}, complete: () => {} });
 }

@@ -1,11 +1,11 @@
-// What every client has to do, against a real server whose access tokens live for two seconds.
+// What every client has to do, against a real server whose access tokens live for a few seconds.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { TypedDocumentNode } from "@graphql-typed-document-node/core";
 import { LoginDocument, MeDocument } from "../src/gql/graphql";
 import { Session } from "../src/session";
-import { Browser, email, PASSWORD, URL, who } from "./browser";
+import { Browser, email, endElsewhere, PASSWORD, URL, who } from "./browser";
 
 type Variables = Record<string, unknown>;
 type Errors = readonly { extensions?: Variables }[] | undefined;
@@ -82,8 +82,8 @@ export function behaves(name: string, create: (session: Session) => Client) {
     });
 
     test("a refused refresh signs out once, and the callers get their own error", async () => {
-      const { browser, session, client, five, reasons, signedOut } = await signedUp();
-      await browser.ask(session, "mutation { logout }");
+      const { browser, session, client, five, reasons, signedOut, address } = await signedUp();
+      await endElsewhere(address);
       await browser.expiry(session);
       assert.deepEqual(reasons(await five()), NAMES.map(() => "TOKEN_EXPIRED"));
       assert.deepEqual([browser.count("Refresh"), signedOut], [1, ["TOKEN_EXPIRED"]]);
@@ -93,10 +93,14 @@ export function behaves(name: string, create: (session: Session) => Client) {
     });
 
     test("a session that was ended elsewhere signs out once, without a refresh", async () => {
-      const { browser, session, five, reasons, signedOut } = await signedUp();
-      await browser.ask(session, "mutation { logout }");
-      assert.deepEqual(reasons(await five()), NAMES.map(() => "SESSION_REVOKED"));
-      assert.deepEqual([browser.count("Refresh"), signedOut], [0, ["SESSION_REVOKED"]]);
+      let page, told;
+      do {
+        page = await signedUp();
+        await endElsewhere(page.address);
+        told = page.reasons(await page.five());
+      } while (told.includes("TOKEN_EXPIRED")); // on a machine so busy that the token expired first
+      assert.deepEqual(told, NAMES.map(() => "SESSION_REVOKED"));
+      assert.deepEqual([page.browser.count("Refresh"), page.signedOut], [0, ["SESSION_REVOKED"]]);
     });
 
     test("a network that is away signs nobody out, and is no GraphQL error", async () => {
@@ -112,16 +116,13 @@ export function behaves(name: string, create: (session: Session) => Client) {
     });
 
     test("with cookies no token comes near the page, and the session outlives a reload", async () => {
-      const { browser, session, five, answers } = await signedUp(true);
-      await browser.expiry(session);
+      const { browser, five, answers } = await signedUp(true);
       assert.deepEqual(plain(await five()), answers);
-      assert.equal(browser.count("Refresh"), 1);
 
       const reloaded = open(browser, true);
+      await browser.expiry(reloaded.session);
       assert.deepEqual(plain(await reloaded.five()), answers);
-      await browser.expiry(session);
-      assert.deepEqual(plain(await reloaded.five()), answers);
-      assert.equal(browser.count("Refresh"), 2);
+      assert.equal(browser.count("Refresh"), 1);
       assert.deepEqual([...browser.authorizations], [null]);
       assert.doesNotMatch(browser.received, /accessToken|refreshToken":"|gqr_|eyJ/);
 

@@ -1,10 +1,11 @@
 // What a browser adds to node's fetch: it keeps cookies, says which page asks, and asks first (CORS).
 
+import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "graphql";
 import type { TypedDocumentNode } from "@graphql-typed-document-node/core";
 import type { MeQuery } from "../src/gql/graphql";
-import type { Session } from "../src/session";
+import { Session } from "../src/session";
 
 export const URL = process.env.GQLAUTH_URL ?? "http://127.0.0.1:8000/graphql";
 export const ORIGIN = process.env.GQLAUTH_CORS_ORIGINS ?? "http://localhost:5173";
@@ -93,4 +94,13 @@ export class Browser {
       await sleep(100);
     }
   }
+}
+
+/** Sign in on another device, and sign out all others there. */
+export async function endElsewhere(address: string) {
+  const device = new Browser();
+  const session = new Session({ url: URL, fetch: device.fetch });
+  await session.logIn(address, PASSWORD);
+  const { data } = await device.ask(session, "mutation { revokeOtherSessions }");
+  assert.equal(data.revokeOtherSessions, 1);
 }

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { createApp } from "../src/app";
 import { createRequest } from "../src/request";
 import { Session } from "../src/session";
-import { Browser, email, PASSWORD, URL, who } from "./browser";
+import { MeDocument } from "../src/gql/graphql";
+import { Browser, email, endElsewhere, PASSWORD, URL, who } from "./browser";
 
 function open() {
   const browser = new Browser();
@@ -20,12 +22,12 @@ async function signedUp() {
   return { ...page, address };
 }
 
-describe("a session", { timeout: 60_000 }, () => {
+describe("a session", { concurrency: true, timeout: 60_000 }, () => {
   for (const fate of ["accepted", "refused"]) {
     test(`a login waits for no refresh, and is not undone by one that is ${fate} after it`, async () => {
-      const { browser, session, me, signedOut } = await signedUp();
+      const { browser, session, me, signedOut, address: former } = await signedUp();
       const { address } = await signedUp();
-      if (fate === "refused") await browser.ask(session, "mutation { logout }");
+      if (fate === "refused") await endElsewhere(former);
       await browser.expiry(session);
       let release = () => {};
       browser.held.set("Refresh", new Promise<void>((resolve) => (release = resolve)));
@@ -59,5 +61,16 @@ describe("a session", { timeout: 60_000 }, () => {
     await assert.rejects(often(), { name: "Error", message: "Too many attempts. Try again later." });
     assert.match(String(session.headers.Authorization), /^Bearer eyJ/);
     assert.deepEqual(signedOut, []);
+  });
+
+  test("an app shows a refusal, and keeps nothing for the next person when it signs out", async () => {
+    const { address } = await signedUp();
+    const shown: (string | undefined)[] = [];
+    const { client, session, signIn } = createApp(URL, (reason) => shown.push(reason), { fetch: new Browser().fetch });
+    assert.deepEqual(await signIn(address, "wrong"), { field: "form", message: "The e-mail address or the password is wrong." });
+    assert.equal(await signIn(address, PASSWORD), undefined);
+    assert.equal((await client.query({ query: MeDocument })).data?.me.email, address);
+    await session.logOut();
+    assert.deepEqual([client.extract(), shown], [{}, [undefined]]);
   });
 });

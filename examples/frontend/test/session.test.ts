@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createApp } from "../src/app";
 import { createRequest } from "../src/request";
 import { Session } from "../src/session";
@@ -32,7 +33,7 @@ describe("a session", { concurrency: true, timeout: 60_000 }, () => {
       let release = () => {};
       browser.held.set("Refresh", new Promise<void>((resolve) => (release = resolve)));
       const waiting = me();
-      while (!browser.count("Refresh")) await new Promise(setImmediate);
+      while (!browser.count("Refresh")) await sleep(10);
 
       assert.equal((await session.logIn(address, PASSWORD)).__typename, "AuthPayload");
       release();

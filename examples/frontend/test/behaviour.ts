@@ -82,6 +82,20 @@ export function behaves(name: string, create: (session: Session) => Client) {
       assert.equal(browser.count("Late"), 2);
     });
 
+    test("a request is sent once more at most: what it is answered then is handed on", async () => {
+      const { browser, session, client, reasons, signedOut } = await signedUp(true);
+      await browser.expiry(session);
+      let release = () => {};
+      browser.held.set("Refresh", new Promise<void>((resolve) => (release = resolve)));
+      const results = Promise.allSettled([client.query(who(), {})]);
+      const expired = browser.cookies.get("gqlauth-access");
+      while (browser.cookies.get("gqlauth-access") === expired) await sleep(10);
+      await browser.expiry(session); // the new token has come and expired, too
+      release();
+      assert.deepEqual(reasons(await results), ["TOKEN_EXPIRED"]);
+      assert.deepEqual([browser.count("Who"), browser.count("Refresh"), signedOut], [2, 1, []]);
+    });
+
     test("a refused refresh signs out once, and the callers get their own error", async () => {
       const { browser, session, client, five, reasons, signedOut, address } = await signedUp();
       await endElsewhere(address);

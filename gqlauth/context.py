@@ -176,7 +176,8 @@ class Context(Generic[UserT]):
         if isinstance(identity, Viewer):
             return identity
         if isinstance(identity, Unavailable):
-            raise identity.error
+            # Without the trace of who asked before.
+            raise identity.error.with_traceback(None)
         raise Unauthenticated(Reason.TOKEN_MISSING if identity is None else identity.reason)
 
     async def load_user(self) -> UserT:

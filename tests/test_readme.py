@@ -116,6 +116,13 @@ tokens.accessToken = "x";
 tokens.refreshToken = first;
 await refresh();
 console.log(JSON.stringify({ signedOut: tokens === null }));
+// Until there have been too many.
+const again = await send(`mutation { login(input: {email: "ada@example.com", password: "correct horse battery"}) {
+  ... on AuthPayload { accessToken refreshToken } } }`);
+tokens = again.data.login;
+let before;
+do { before = tokens; await refresh(); } while (tokens !== before);
+console.log(JSON.stringify({ limited: tokens !== null }));
 """
 
 
@@ -127,6 +134,7 @@ def test_the_single_flight_works_in_node(tmp_path: Path) -> None:
         (tmp_path / "client.mjs").write_text(script)
         run = subprocess.run([node, tmp_path / "client.mjs"], capture_output=True, text=True, timeout=60, check=False)
     assert run.stderr == ""
-    together, replay = (msgspec.json.decode(line) for line in run.stdout.splitlines())
+    together, replay, often = (msgspec.json.decode(line) for line in run.stdout.splitlines())
     assert together == {"answers": [{"data": {"me": {"email": "ada@example.com"}}}] * 3, "refreshed": True}
     assert replay == {"signedOut": True}
+    assert often == {"limited": True}

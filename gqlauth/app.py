@@ -20,8 +20,10 @@ def create_schema() -> Schema:
 def create_app(settings: Settings | None = None) -> Starlette:
     """Return the server as an ASGI application. `settings` default to the `GQLAUTH_*` variables."""
     auth = Auth(settings)
+    pages = auth.pages() if auth.settings.pages else []
     handlers = {HTTPException: _refuse}
-    return Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan, exception_handlers=handlers)
+    routes = [*auth.routes(create_schema()), *pages]
+    return Starlette(routes=routes, lifespan=auth.lifespan, exception_handlers=handlers)
 
 
 def _refuse(request: Request, error: Exception) -> Response:

@@ -21,7 +21,8 @@ const NOTICES = {
   origin: "The server does not know this page's address as its own. Its operator has to set GQLAUTH_PUBLIC_URL to it.",
 };
 
-document.getElementById("notice").textContent = NOTICES[window.location.hash.slice(1)] ?? "";
+const notice = document.getElementById("notice");
+notice.textContent = NOTICES[window.location.hash.slice(1)] ?? "";
 history.replaceState(null, "", window.location.pathname);
 
 const resumed = resume();
@@ -29,6 +30,7 @@ const resumed = resume();
 bind(
   document.querySelector("form"),
   async (values) => {
+    notice.textContent = "";
     await resumed; // its refresh must not bring back the cookies of another account
     return (await request(LOGIN, values)).result;
   },

@@ -25,6 +25,8 @@ BROWSER_FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A name of this machine that the browser does not trust as it trusts localhost.
+    "--host-resolver-rules=MAP server.example 127.0.0.1",
 )
 
 

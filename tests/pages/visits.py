@@ -6,7 +6,9 @@ import json
 import re
 from typing import Any
 
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, expect
+
+from tests.support import PASSWORD
 
 ACCOUNT = {"email": "ada@example.com", "password": "correct horse battery"}  # as GraphiQL's ready tabs have it
 CHEAP = {"environment": "test", "bcrypt_cost": "4"}
@@ -82,3 +84,64 @@ class GraphiQLVisit(Visit):
         self.page.get_by_label("Variables").locator(".CodeMirror:visible").click()
         self.page.keyboard.press("Control+A")
         self.page.keyboard.insert_text(text)
+
+
+class AccountVisit(Visit):
+    """The pages of an account, by somebody who reads labels."""
+
+    def __init__(self, page: Page, root: str) -> None:
+        super().__init__(page)
+        self.root = root
+
+    def field(self, label: str) -> Locator:
+        """The input that has this label, whatever else is called the same; only one of them is ever in reach."""
+        return self.page.get_by_label(label, exact=True).and_(self.page.locator("input")).filter(visible=True)
+
+    def fill(self, label: str, text: str) -> None:
+        self.field(label).fill(text)
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).click()
+
+    def sign_up(self, email: str = ACCOUNT["email"], password: str = PASSWORD, name: str = "Ada") -> None:
+        """Go through the sign-up page to the dashboard."""
+        self.open(f"{self.root}/signup")
+        self.fill("Name (optional)", name)
+        self.fill("E-mail", email)
+        self.fill("Password", password)
+        self.press("Create account")
+        self.is_at("/dashboard")
+        self.says(email)
+
+    def sign_in(self, email: str = ACCOUNT["email"], password: str = PASSWORD) -> None:
+        """Fill in the sign-in page and send it."""
+        self.open(self.root)
+        self.fill("E-mail", email)
+        self.fill("Password", password)
+        self.press("Sign in")
+
+    def is_at(self, path: str) -> None:
+        expect(self.page).to_have_url(self.root + path)
+
+    def says(self, text: str) -> None:
+        """Expect the text to be seen somewhere."""
+        expect(self.page.get_by_text(text).first).to_be_visible()
+
+    def alerts(self, text: str) -> None:
+        """Expect the text as what a screen reader is alerted of."""
+        expect(self.page.get_by_role("alert").filter(has_text=text)).to_be_visible()
+
+    def tells(self, text: str) -> None:
+        """Expect the text as a status that a screen reader tells when it has time."""
+        expect(self.page.get_by_role("status").filter(has_text=text)).to_be_visible()
+
+    def faults(self, label: str, text: str) -> None:
+        """Expect the field to be at fault, to say why, and to have the focus."""
+        field = self.field(label)
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(field).to_have_accessible_description(re.compile(re.escape(text) + "$"))
+        expect(field).to_be_focused()
+
+    def devices(self) -> Locator:
+        """The devices in the list."""
+        return self.page.locator("#devices > li")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
@@ -154,3 +156,25 @@ def test_every_file_is_part_of_the_package() -> None:
     ours = {"account.html", "signin.html", "signup.html", "dashboard.html", *OWN_FILES}
     graphiql = {"graphiql.html", "graphiql.css", "graphiql.js"}
     assert {file.name for file in Path(STATIC).iterdir()} == ours | graphiql
+
+
+def test_a_host_mounts_them_as_the_documentation_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "pages.md").read_text()
+    [code] = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    scope: dict[str, Any] = {}
+    exec(code, scope)  # noqa: S102 -- our own documentation
+    client = TestClient(scope["app"])
+    for address in PAGES:
+        page = client.get(f"/account{address}")
+        assert "Tea House" in page.text
+        assert '<meta name="gqlauth-api" content="../graphql">' in page.text
+    assert client.get("/", follow_redirects=False).status_code == 404
+    parameters = inspect.signature(Auth.pages).parameters
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [name for name in parameters if name != "self"]
+
+
+def test_every_custom_property_is_told() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "pages.md").read_text()
+    defined = set(re.findall(r"^ +(--[\w-]+):", (STATIC / "account.css").read_text(), re.MULTILINE))
+    assert {name for name in defined if name not in text} == set()

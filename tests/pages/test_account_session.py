@@ -127,8 +127,10 @@ def test_who_finds_another_tab_refreshing_waits_for_it(visit: AccountVisit, prof
     assert other.refreshes() == 0
 
 
-@pytest.mark.parametrize("expired", [False, True])
-@pytest.mark.parametrize("button", ["Save", "Sign out everywhere else", "Change password"])
+@pytest.mark.parametrize(
+    ("button", "expired"),
+    [("Save", False), ("Save", True), ("Sign out everywhere else", True), ("Change password", False)],
+)
 def test_a_session_that_was_ended_elsewhere_is_told_at_the_next_action(
     visit: AccountVisit, tmp_path: Path, profile: BrowserContext, button: str, expired: bool
 ) -> None:
@@ -170,6 +172,22 @@ def test_a_dashboard_never_acts_for_somebody_else_who_signed_in_meanwhile(
     other.sign_up("bob@example.com", name="Bob")
     visit.says("bob@example.com")
     expect(visit.field("Name")).to_have_value("Bob")
+
+
+def test_who_comes_back_to_a_dashboard_finds_who_is_signed_in_now(visit: AccountVisit, profile: BrowserContext) -> None:
+    """Also where the sign-in was not on a page of ours, and told no other tab."""
+    signup = """mutation { signup(input: { email: "bob@example.com", password: "battery horse", useCookies: true }) {
+        __typename } }"""
+    headers = {"origin": visit.root}
+    answer = profile.request.post(f"{visit.root}/graphql", data={"query": signup}, headers=headers)
+    assert answer.json() == {"data": {"signup": {"__typename": "AuthPayload"}}}
+    come_back = "document.dispatchEvent(new Event('visibilitychange'))"
+    visit.evaluate(come_back)
+    visit.says("bob@example.com")
+    profile.clear_cookies()
+    visit.evaluate(come_back)
+    visit.is_at("/")
+    visit.tells("You are signed out.")
 
 
 def test_signing_out_ends_a_session_whose_token_has_expired(visit: AccountVisit, tmp_path: Path) -> None:

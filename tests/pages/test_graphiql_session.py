@@ -56,6 +56,20 @@ def test_an_expired_token_is_refreshed_once_by_itself(visit: GraphiQLVisit, serv
 
 
 @pytest.mark.parametrize("in_cookies", [False, True])
+def test_requests_that_fail_together_share_a_refresh(visit: GraphiQLVisit, server: Server, in_cookies: bool) -> None:
+    signed_up(visit, server, in_cookies=in_cookies)
+    visit.page.get_by_role("button", name="New tab").click()
+    visit.page.keyboard.insert_text("{ me { email } again: me { id } }")
+    expire()
+    # The schema is asked for by itself, and that is no reason to refresh; so the API is asked twice.
+    execute = "document.querySelector('.graphiql-execute-button').click()"
+    visit.evaluate(f"() => {{ {execute}; setTimeout(() => {{ {execute}; {execute} }}, 0); }}")
+    visit.shows('"again"')
+    visit.says("Signed in as ada@example.com")
+    assert visit.refreshes() == 1
+
+
+@pytest.mark.parametrize("in_cookies", [False, True])
 def test_where_the_refresh_is_refused_the_answer_stays_and_nobody_is_signed_in(
     visit: GraphiQLVisit, server: Server, tmp_path: Path, in_cookies: bool
 ) -> None:

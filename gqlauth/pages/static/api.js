@@ -62,19 +62,12 @@ function describe({ message, extensions = {} }) {
   return `${message} What you have typed is still there; try again in a while.${id}`;
 }
 
-let refreshing = null;
-
-/** However many requests have failed meanwhile, on however many tabs. */
-function refreshOnce() {
-  refreshing ??= refreshAlone().finally(() => {
-    refreshing = null;
-  });
-  return refreshing;
-}
-
-/** Who finds the lock taken waits for the other tab, whose new cookies are ours too. */
-async function refreshAlone() {
-  if (!navigator.locks) return refresh(); // on plain http; the server's grace covers two tabs
+/**
+ * However many requests have failed meanwhile, on however many tabs: who finds the lock taken waits for its holder, whose
+ * new cookies are everybody's.
+ */
+async function refreshOnce() {
+  if (!navigator.locks) return refresh(); // an old browser; the server gives two tabs that refresh at once the same token
   return navigator.locks.request(LOCK, { ifAvailable: true }, (lock) =>
     lock ? refresh() : navigator.locks.request(LOCK, () => {}),
   );

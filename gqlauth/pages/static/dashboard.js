@@ -1,6 +1,6 @@
 // The dashboard: the profile, the devices, the password, and the end of the account.
 
-import { request } from "./api.js";
+import { request, SignedOut } from "./api.js";
 import { nameOf, writeAgo, writeDay } from "./devices.js";
 import { bind, busy, fail, leave, reset, tabs } from "./form.js";
 
@@ -23,6 +23,8 @@ const get = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const dialog = document.querySelector("dialog");
 
+let shown = null; // the id of the account on the page
+
 async function load() {
   get("trouble").textContent = "";
   get("again").hidden = true;
@@ -30,6 +32,7 @@ async function load() {
   main.ariaBusy = "true";
   try {
     const { me, sessions } = await request(ACCOUNT);
+    shown = me.id;
     showProfile(me);
     showDevices(sessions);
     get("content").hidden = false;
@@ -106,6 +109,17 @@ async function signOut() {
   depart("signed-out");
 }
 
+/** Whoever comes back to this tab must not act for somebody else who signed in meanwhile, wherever that was. */
+async function check() {
+  if (document.visibilityState !== "visible" || shown === null) return;
+  try {
+    const { me } = await request("{ me { id } }");
+    if (me.id !== shown) window.location.reload();
+  } catch (error) {
+    if (error instanceof SignedOut) fail(error); // a server that cannot be reached shows with the next action
+  }
+}
+
 function depart(fragment) {
   tabs.postMessage("signed out");
   leave(fragment);
@@ -151,6 +165,7 @@ get("sign-out").addEventListener("click", () =>
 
 // Somebody else may be signed in now, by another tab; and a page that comes back may be of somebody who has left.
 tabs.addEventListener("message", ({ data }) => (data === "signed out" ? leave("signed-out") : window.location.reload()));
+document.addEventListener("visibilitychange", check);
 window.addEventListener("pageshow", ({ persisted }) => persisted && window.location.reload());
 
 load();

@@ -65,7 +65,9 @@ def examination(request: pytest.FixtureRequest, browser: Browser, server: Server
 
 def test_the_doors_are_fine_in_every_state(examination: Examination) -> None:
     visit = examination
-    visit.open(f"{visit.root}/#ended")
+    visit.open(visit.root)
+    visit.is_fine()
+    visit.open(f"{visit.root}/#ended")  # without loading the page again
     visit.tells("You have been signed out")
     visit.is_fine()
     visit.press("Sign in")

@@ -22,8 +22,14 @@ const NOTICES = {
 };
 
 const notice = document.getElementById("notice");
-notice.textContent = NOTICES[window.location.hash.slice(1)] ?? "";
-history.replaceState(null, "", window.location.pathname);
+
+function explain() {
+  notice.textContent = NOTICES[window.location.hash.slice(1)] ?? "";
+  history.replaceState(null, "", window.location.pathname);
+}
+
+window.addEventListener("hashchange", explain);
+explain();
 
 const resumed = resume();
 

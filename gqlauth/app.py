@@ -8,20 +8,23 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gqlauth.auth import Auth, safely
+from gqlauth.guards import IsAuthenticated
 from gqlauth.schema import Mutation, Query, Schema
 from gqlauth.settings import Settings
 
 
 def create_schema() -> Schema:
     """Return the schema that the server serves."""
-    return Schema(Query, Mutation)
+    return Schema(Query, Mutation, default_guard=IsAuthenticated())
 
 
 def create_app(settings: Settings | None = None) -> Starlette:
     """Return the server as an ASGI application. `settings` default to the `GQLAUTH_*` variables."""
     auth = Auth(settings)
+    pages = auth.pages() if auth.settings.pages else []
     handlers = {HTTPException: _refuse}
-    return Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan, exception_handlers=handlers)
+    routes = [*auth.routes(create_schema()), *pages]
+    return Starlette(routes=routes, lifespan=auth.lifespan, exception_handlers=handlers)
 
 
 def _refuse(request: Request, error: Exception) -> Response:

@@ -27,7 +27,9 @@ from gqlauth.events import Event
 from gqlauth.housekeeping import Housekeeping
 from gqlauth.http import GraphQLView, HeaderLimit
 from gqlauth.keys import service as keys
-from gqlauth.pages.graphiql import SAFE, GraphiQL
+from gqlauth.pages.account import AccountPages
+from gqlauth.pages.files import SAFE
+from gqlauth.pages.graphiql import GraphiQL
 from gqlauth.runtime import Signup, create_runtime
 from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
@@ -131,6 +133,16 @@ class Auth(Generic[UserT]):
             Route("/readyz", self._readyz),
             *(page.routes() if page else []),
         ]
+
+    def pages(
+        self, *, path: str = "/graphql", prefix: str = "", name: str = "gqlauth", stylesheet: str | None = None
+    ) -> list[BaseRoute]:
+        """Return the routes of the pages `/` (sign in), `/signup` and `/dashboard`, below `prefix`.
+
+        They call the API at `path` with cookies, so it must be of the same origin. `name` stands at their top;
+        `stylesheet` is the address of one more style sheet, of the same origin. See docs/pages.md.
+        """
+        return AccountPages(self.settings, path=path, prefix=prefix, name=name, stylesheet=stylesheet).routes()
 
     @asynccontextmanager
     async def lifespan(self, app: Any = None) -> AsyncIterator[None]:

@@ -104,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str | None,
         Meta(description="Folder of npm packages that GraphiQL loads from. Unset: the unpkg.com CDN."),
     ] = None
+    pages: Annotated[bool, Meta(description="The server's pages: `/` (sign in), `/signup` and `/dashboard`.")] = True
     introspection: Annotated[
         bool | None,
         Meta(description="Introspection and suggestions. Unset: off in production, else on."),

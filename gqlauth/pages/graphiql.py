@@ -16,13 +16,11 @@ from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from gqlauth.pages.files import MEDIA_TYPES, SAFE, STATIC
 from gqlauth.settings import Settings
 
 CDN = "https://unpkg.com"
-STATIC = Path(__file__).with_name("static")
 OWN_FILES = ("graphiql.css", "graphiql.js")
-MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript"}
-SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,170 +5,38 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Route, expect
 
 from gqlauth.pages.graphiql import ASSETS, CDN, Asset
-from tests.conftest import missing
-
-GQLAUTH = str(Path(sys.executable).with_name("gqlauth"))
-ACCOUNT = {"email": "ada@example.com", "password": "correct horse battery"}  # as the ready tabs have it
-PATIENCE_MS = 15_000  # on a busy machine; nothing waits longer than it must
-PACKAGES = Path(__file__).with_name("package.json")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture(scope="session")
-def packages(pytestconfig: pytest.Config) -> Path:
-    """A node_modules folder with what GraphiQL is made of; installed once, kept in pytest's cache."""
-    npm = shutil.which("npm")
-    if npm is None:
-        missing("npm installs GraphiQL")
-    assert pytestconfig.cache
-    stamp = hashlib.sha256(PACKAGES.read_bytes()).hexdigest()[:12]
-    folder = pytestconfig.cache.mkdir(f"graphiql-{stamp}")
-    if not (folder / "installed").exists():
-        shutil.copy(PACKAGES, folder)
-        command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            missing(f"npm could not install GraphiQL: {done.stderr.strip()[-200:]}")
-        (folder / "installed").touch()
-    return folder / "node_modules"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A running Chromium, the system's own."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        missing("Chromium shows GraphiQL")
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=BROWSER_FLAGS)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """One page in a fresh profile, and all that went wrong on it."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.authorizations: list[str | None] = []
-        page.on("console", lambda message: self._hear(message.type, message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self._note(request.method, request.url, request.headers))
-
-    def _hear(self, kind: str, text: str) -> None:
-        if kind in ("error", "warning"):
-            self.complaints.append(text)
-
-    def _note(self, method: str, url: str, headers: dict[str, str]) -> None:
-        self.requests.append(url)
-        if method == "POST":
-            self.authorizations.append(headers.get("authorization"))
-
-    def open(self, address: str) -> None:
-        self.page.goto(address)
-
-    def choose(self, tab: str) -> None:
-        """Bring a ready tab to the front."""
-        self.page.get_by_role("tab", name=re.compile(f"^{tab}")).click()
-
-    def run(self, tab: str) -> None:
-        """Run what is in a ready tab."""
-        self.choose(tab)
-        self.execute()
-
-    def execute(self) -> None:
-        """Run what is in front."""
-        self.page.get_by_role("button", name=re.compile("^Execute")).click()
-
-    def shows(self, *texts: str) -> None:
-        """Expect these in the answer."""
-        for text in texts:
-            expect(self.page.get_by_label("Result Window")).to_contain_text(text)
-
-    def says(self, text: str) -> None:
-        """Expect this as the line that tells who is signed in."""
-        expect(self.page.get_by_role("status")).to_have_text(text)
-
-    def kept(self) -> str:
-        """All that would outlive the page."""
-        script = "JSON.stringify([Object.entries(localStorage), Object.entries(sessionStorage), document.cookie])"
-        return str(self.page.evaluate(script)) + self.page.url
+from tests.pages.conftest import PACKAGES
+from tests.pages.visits import ACCOUNT, CHEAP, GraphiQLVisit
+from tests.processes import Server, run, serving
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        context.set_default_timeout(PATIENCE_MS)
-        yield Visit(context.new_page())
-
-
-@contextmanager
-def serving(folder: Path, assets: Path | None = None) -> Iterator[str]:
-    """Run `gqlauth serve` on a new database in `folder`; yield the address of the API."""
-    command = [GQLAUTH, "serve", "--port", "0"]
-    environment = environment_of(folder) | ({"GQLAUTH_GRAPHIQL_ASSETS": str(assets)} if assets else {})
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        try:
-            yield next(line.split()[1] for line in process.stdout if line.startswith("listening"))
-        finally:
-            process.terminate()
-
-
-def gqlauth(folder: Path, *arguments: str, input: str | None = None) -> None:
-    """Run another command on the database in `folder`."""
-    subprocess.run([GQLAUTH, *arguments], env=environment_of(folder), input=input, text=True, check=True)
-
-
-def environment_of(folder: Path) -> dict[str, str]:
-    ours = {
-        "GQLAUTH_ENVIRONMENT": "test",
-        "GQLAUTH_BCRYPT_COST": "4",
-        "GQLAUTH_DATABASE_URL": f"sqlite:///{folder}/test.db",
-    }
-    return {name: value for name, value in os.environ.items() if not name.startswith("GQLAUTH_")} | ours
+def visit(profile: BrowserContext) -> GraphiQLVisit:
+    return GraphiQLVisit(profile.new_page())
 
 
 @pytest.fixture
-def new_server(tmp_path: Path, packages: Path) -> Iterator[str]:
+def new_server(tmp_path: Path, packages: Path) -> Iterator[Server]:
     """A server without accounts that has its own copy of GraphiQL."""
-    with serving(tmp_path, packages) as address:
-        yield address
+    with serving(tmp_path, graphiql_assets=str(packages), **CHEAP) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, packages: Path) -> Iterator[str]:
     """The same, with the account of the login tab; for tests that leave it as it was."""
     folder = tmp_path_factory.mktemp("server")
-    with serving(folder, packages) as address:
-        gqlauth(folder, "users", "create", ACCOUNT["email"], input=ACCOUNT["password"])
-        yield address
+    with serving(folder, graphiql_assets=str(packages), **CHEAP) as server:
+        run("users", "create", ACCOUNT["email"], folder=folder, stdin=ACCOUNT["password"], **CHEAP).check_returncode()
+        yield server.url
 
 
 def test_the_versions_and_hashes_are_those_of_the_packages(packages: Path) -> None:
@@ -179,8 +47,8 @@ def test_the_versions_and_hashes_are_those_of_the_packages(packages: Path) -> No
         assert asset.integrity == f"sha384-{base64.b64encode(digest).decode()}"
 
 
-def test_signup_signs_in_and_me_answers_without_a_header_pasted(visit: Visit, new_server: str) -> None:
-    visit.open(new_server)
+def test_signup_signs_in_and_me_answers_without_a_header_pasted(visit: GraphiQLVisit, new_server: Server) -> None:
+    visit.open(new_server.url)
     visit.says("Not signed in")
     visit.run("Signup")
     visit.shows('"accessToken"', '"email": "ada@example.com"')
@@ -190,10 +58,10 @@ def test_signup_signs_in_and_me_answers_without_a_header_pasted(visit: Visit, ne
 
     assert visit.complaints == []
     assert not re.search("eyJ|gqr_|correct horse|ada@", visit.kept())
-    assert all(url.startswith(new_server) for url in visit.requests)
+    assert all(url.startswith(new_server.url) for url in visit.requests)
 
 
-def test_it_also_works_with_the_files_of_the_cdn(visit: Visit, tmp_path: Path, packages: Path) -> None:
+def test_it_also_works_with_the_files_of_the_cdn(visit: GraphiQLVisit, tmp_path: Path, packages: Path) -> None:
     """The CDN serves what is in the packages; here they answer for it, so that policy and hashes are tried."""
 
     def answer(route: Route) -> None:
@@ -201,35 +69,39 @@ def test_it_also_works_with_the_files_of_the_cdn(visit: Visit, tmp_path: Path, p
         route.fulfill(path=packages / asset.package / asset.file, headers={"access-control-allow-origin": "*"})
 
     visit.page.route(f"{CDN}/**", answer)
-    with serving(tmp_path) as address:
-        visit.open(address)
+    with serving(tmp_path, **CHEAP) as server:
+        visit.open(server.url)
         visit.run("Signup")
         visit.says("Signed in as ada@example.com")
     assert visit.complaints == []
     assert sum(url.startswith(CDN) for url in visit.requests) == len(ASSETS)
 
 
-def test_a_session_that_was_ended_elsewhere_shows_as_signed_out(visit: Visit, new_server: str, tmp_path: Path) -> None:
-    visit.open(new_server)
+def test_a_session_that_was_ended_elsewhere_shows_as_signed_out(
+    visit: GraphiQLVisit, new_server: Server, tmp_path: Path
+) -> None:
+    visit.open(new_server.url)
     visit.run("Signup")
     visit.says("Signed in as ada@example.com")
-    gqlauth(tmp_path, "users", "disable", ACCOUNT["email"])
+    run("users", "disable", ACCOUNT["email"], folder=tmp_path, **CHEAP).check_returncode()
     visit.run("Me")
     visit.shows("UNAUTHENTICATED")
     visit.says("Not signed in")
 
 
-def test_signing_out_forgets_the_token(visit: Visit, address: str) -> None:
+def test_signing_out_forgets_the_token(visit: GraphiQLVisit, address: str) -> None:
     visit.open(address)
     visit.run("Login")
     visit.page.get_by_role("button", name="Sign out").click()
     visit.says("Not signed in")
+    assert visit.documents[-2] == "mutation { logout }"  # and then it looks for a session in cookies
+    assert visit.authorizations[-2:] != [None, None]
     visit.run("Me")
     visit.shows("TOKEN_MISSING")
-    assert visit.authorizations == [None] * 3  # introspection, login, me
+    assert visit.authorizations[-1] is None
 
 
-def test_a_header_typed_by_hand_goes_before_the_token_and_is_not_kept(visit: Visit, address: str) -> None:
+def test_a_header_typed_by_hand_goes_before_the_token_and_is_not_kept(visit: GraphiQLVisit, address: str) -> None:
     visit.open(address)
     visit.run("Login")
     visit.says("Signed in as ada@example.com")
@@ -244,22 +116,22 @@ def test_a_header_typed_by_hand_goes_before_the_token_and_is_not_kept(visit: Vis
     assert "typed-by-hand" not in visit.kept()
 
 
-def test_a_reload_forgets_who_signed_in_and_what_was_typed(visit: Visit, address: str) -> None:
+def test_a_reload_forgets_who_signed_in_and_what_was_typed(visit: GraphiQLVisit, address: str) -> None:
     visit.open(address)
     visit.run("Login")
     visit.says("Signed in as ada@example.com")
     visit.page.get_by_role("button", name="New tab").click()
     tabs = visit.page.get_by_role("tab")
-    expect(tabs).to_have_count(4)
+    expect(tabs).to_have_count(5)
     visit.page.reload()
     visit.says("Not signed in")
-    expect(tabs).to_have_count(3)
-    expect(tabs).to_contain_text(["Signup", "Login", "Me"])
+    expect(tabs).to_have_count(4)
+    expect(tabs).to_contain_text(["Signup", "Login", "Me", "Sessions"])
 
 
 @pytest.mark.parametrize("spoiled", ASSETS, ids=lambda asset: asset.file)
 def test_a_file_that_is_not_what_was_promised_is_refused_in_words(
-    spoiled: Asset, visit: Visit, address: str, packages: Path
+    spoiled: Asset, visit: GraphiQLVisit, address: str, packages: Path
 ) -> None:
     original = (packages / spoiled.package / spoiled.file).read_text()
     visit.page.route(f"**/{spoiled.name}", lambda route: route.fulfill(body=original + "/* changed */"))

@@ -1,6 +1,7 @@
 // GraphiQL for gqlauth: ready tabs, and a fetcher that remembers who signed in.
 //
-// The access token lives in this closure only: not in localStorage, not in the URL, gone with the page.
+// The tokens live in this closure only: not in localStorage, not in the URL, gone with the page. With `useCookies` they
+// live in cookies that no script can read.
 (() => {
   "use strict";
 
@@ -59,20 +60,43 @@ query Me {
 }
 `,
     },
+    {
+      query: `# Where you are signed in. End one of them with
+# revokeSession(id: …).
+query Sessions {
+  sessions {
+    id
+    current
+    createdAt
+    lastUsedAt
+    expiresAt
+    ipAddress
+    userAgent
+  }
+}
+`,
+    },
   ];
 
-  /** Who is signed in: a value that is replaced as a whole, and those who want to know. */
+  const REFRESH = `mutation ($token: String) {
+  refreshToken(refreshToken: $token) {
+    ... on AuthPayload { accessToken refreshToken }
+  }
+}`;
+
+  /**
+   * Who is signed in, and those who want to know: `{ name, token, refreshToken }`, or `{ name, inCookies }` where the
+   * browser keeps the tokens. An object stands for one sign-in; a refresh changes what is in it.
+   */
   function createViewer() {
     let viewer = null;
     const listeners = new Set();
-    const set = (next) => {
-      viewer = next;
-      listeners.forEach((listener) => listener());
-    };
     return {
       get: () => viewer,
-      set,
-      signOut: () => set(null),
+      set: (next) => {
+        viewer = next;
+        listeners.forEach((listener) => listener());
+      },
       subscribe: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);
@@ -84,6 +108,7 @@ query Me {
   const findPayload = (data) => Object.values(data ?? {}).find((value) => typeof value?.accessToken === "string");
 
   const isRefused = (errors) => (errors ?? []).some((error) => error.extensions?.code === "UNAUTHENTICATED");
+  const isExpired = (errors) => (errors ?? []).some((error) => error.extensions?.reason === "TOKEN_EXPIRED");
 
   /** The account that a token is of, where the answer does not name it. */
   function subject(token) {
@@ -95,25 +120,78 @@ query Me {
     }
   }
 
-  function createFetcher(viewer) {
-    return async (params, options) => {
-      const headers = new Headers({
-        accept: "application/graphql-response+json, application/json;q=0.9",
-        "content-type": "application/json",
-      });
-      for (const [name, value] of Object.entries(options?.headers ?? {})) headers.set(name, value);
-      const sender = headers.has("authorization") ? null : viewer.get();
-      if (sender) headers.set("authorization", `Bearer ${sender.token}`);
+  /** The viewer that a payload makes. A refresh token that is null, not left out, is in a cookie. */
+  function viewerOf({ accessToken, refreshToken, user }, sender) {
+    const name = user?.email ?? subject(accessToken);
+    if (refreshToken === null || (refreshToken === undefined && sender?.inCookies)) return { name, inCookies: true };
+    return { name, token: accessToken, refreshToken };
+  }
 
-      const answer = await post(JSON.stringify(bodyOf(params)), headers);
+  function createFetcher(viewer, refresh) {
+    return async (params, options) => {
+      const typed = new Headers(Object.entries(options?.headers ?? {}));
+      const sender = typed.has("authorization") ? null : viewer.get();
+      const send = () => post(bodyOf(params), sender, typed);
+
+      const used = sender?.token;
+      let answer = await send();
+      if (sender && isExpired(answer.errors) && (await refresh(sender, used))) answer = await send();
+
       const payload = findPayload(answer.data);
       if (payload) {
-        viewer.set({ token: payload.accessToken, name: payload.user?.email ?? subject(payload.accessToken) });
+        viewer.set(viewerOf(payload, sender));
       } else if (sender && sender === viewer.get() && isRefused(answer.errors)) {
-        viewer.signOut();
+        viewer.set(null);
       }
       return answer;
     };
+  }
+
+  /** Refreshes a sign-in once, however many requests have failed meanwhile; tells whether it is worth a second try. */
+  function createRefresh() {
+    const running = new Map();
+
+    async function exchange(sender) {
+      if (!sender.inCookies && !sender.refreshToken) return false;
+      const { data } = await post({ query: REFRESH, variables: { token: sender.refreshToken } }, sender);
+      const payload = findPayload(data);
+      if (payload && !sender.inCookies) {
+        sender.token = payload.accessToken;
+        sender.refreshToken = payload.refreshToken;
+      }
+      return Boolean(payload);
+    }
+
+    return async (sender, used) => {
+      if (sender.token !== used) return true; // another request has done it while this one was under way
+      if (!running.has(sender)) running.set(sender, exchange(sender).finally(() => running.delete(sender)));
+      return running.get(sender);
+    };
+  }
+
+  /** Find out who is signed in by cookie: on one of the server's pages, or here before a reload. */
+  async function resume(viewer, refresh) {
+    const sender = { inCookies: true };
+    const ask = () => post({ query: "{ me { email } }" }, sender);
+    let answer = await ask();
+    if (isExpired(answer.errors) && (await refresh(sender))) answer = await ask();
+    const name = answer.data?.me?.email;
+    if (name && viewer.get() === null) viewer.set({ name, inCookies: true });
+  }
+
+  /** End the session on the server, and forget it here; a cookie can be forgotten by the server alone. */
+  async function signOut(viewer, refresh) {
+    const sender = viewer.get();
+    const end = () => post({ query: "mutation { logout }" }, sender);
+    try {
+      const { data } = await end();
+      if (!data?.logout && (await refresh(sender, sender.token))) await end(); // it takes a token that has not expired
+    } catch {
+      if (sender.inCookies) return;
+    }
+    if (viewer.get() !== sender) return;
+    viewer.set(null);
+    if (!sender.inCookies) await resume(viewer, refresh).catch(() => {});
   }
 
   /** For a moment after a change of tabs, GraphiQL still names the operation of the tab before. */
@@ -122,8 +200,14 @@ query Me {
   }
 
   /** The page is served at the API's own address, wherever that is mounted. */
-  async function post(body, headers) {
-    const response = await fetch(window.location.pathname, { method: "POST", headers, body });
+  async function post(body, sender, typed = new Headers()) {
+    const headers = new Headers({
+      accept: "application/graphql-response+json, application/json;q=0.9",
+      "content-type": "application/json",
+    });
+    typed.forEach((value, name) => headers.set(name, value));
+    if (sender?.token) headers.set("authorization", `Bearer ${sender.token}`);
+    const response = await fetch(window.location.pathname, { method: "POST", headers, body: JSON.stringify(body) });
     const text = await response.text();
     try {
       return JSON.parse(text);
@@ -146,7 +230,7 @@ query Me {
     };
   }
 
-  function createViewerLine(React, viewer) {
+  function createViewerLine(React, viewer, onSignOut) {
     const h = React.createElement;
     return function ViewerLine() {
       const current = React.useSyncExternalStore(viewer.subscribe, viewer.get);
@@ -155,7 +239,7 @@ query Me {
         "div",
         { className: "viewer" },
         h("span", { role: "status", title: text }, text),
-        current && h("button", { type: "button", className: "graphiql-button", onClick: viewer.signOut }, "Sign out"),
+        current && h("button", { type: "button", className: "graphiql-button", onClick: onSignOut }, "Sign out"),
       );
     };
   }
@@ -163,17 +247,19 @@ query Me {
   function render(root) {
     const { React, ReactDOM, GraphiQL } = window;
     const viewer = createViewer();
+    const refresh = createRefresh();
     const props = {
-      fetcher: createFetcher(viewer),
+      fetcher: createFetcher(viewer, refresh),
       storage: createStorage(),
       shouldPersistHeaders: false,
       defaultTabs: TABS,
       variables: TABS[0].variables, // those of the first tab are shown only if they are given once more
       defaultEditorToolsVisibility: "variables",
     };
-    const line = React.createElement(createViewerLine(React, viewer));
+    const line = React.createElement(createViewerLine(React, viewer, () => signOut(viewer, refresh)));
     const logo = React.createElement(GraphiQL.Logo, null, line);
     ReactDOM.createRoot(root).render(React.createElement(GraphiQL, props, logo));
+    resume(viewer, refresh).catch(() => {}); // whatever it is, the first request shows it
   }
 
   /** Deferred scripts run after all assets were tried. One that is missing, or is not what was promised, leaves a hole. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import gqlauth
-from gqlauth import Auth, ConfigurationError, Settings
+from gqlauth import Auth, ConfigurationError, Settings, Signup
 from tests.hosts import shop
 from tests.hosts.shop import Customer, check_invitation, create_schema
 from tests.support import PASSWORD, Clock, GraphQLClient
@@ -91,6 +92,18 @@ def test_the_host_may_refuse_a_signup(client: GraphQLClient) -> None:
     refused = {"code": "INVALID_INPUT", "message": "This is no invitation.", "field": "invitation"}
     assert signup(client, invitation="stranger") == refused
     assert signup(client)["user"]["points"] == 100
+
+
+def test_the_host_may_await_before_it_refuses(settings: Settings) -> None:
+    async def check(signup: Signup[Customer]) -> None:
+        await asyncio.sleep(0)
+        check_invitation(signup)
+
+    auth = Auth(settings, user=Customer, before_signup=check)
+    auth.create_tables()
+    with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+        assert signup(GraphQLClient(http), invitation="stranger")["field"] == "invitation"
+        assert signup(GraphQLClient(http))["user"]["points"] == 100
 
 
 @pytest.mark.parametrize(

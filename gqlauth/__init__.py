@@ -5,7 +5,7 @@ from gqlauth.context import Context, Viewer
 from gqlauth.documents import Limits
 from gqlauth.errors import AuthError, AuthErrorCode, ConfigurationError, Forbidden, Unauthenticated
 from gqlauth.permissions import IsAuthenticated
-from gqlauth.schema import Mutation, Query, Schema
+from gqlauth.schema import Mutation, Query, Schema, Subscription
 from gqlauth.settings import Settings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Query",
     "Schema",
     "Settings",
+    "Subscription",
     "Unauthenticated",
     "Viewer",
 ]

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gqlauth.auth import Auth, safely
-from gqlauth.schema import Mutation, Query, Schema
+from gqlauth.schema import Mutation, Query, Schema, Subscription
 from gqlauth.settings import Settings
 
 
 def create_schema() -> Schema:
     """Return the schema that the server serves."""
-    return Schema(Query, Mutation)
+    return Schema(Query, Mutation, Subscription)
 
 
 def create_app(settings: Settings | None = None) -> Starlette:

@@ -13,10 +13,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gqlauth import migrations, tokens
+from gqlauth import migrations, tokens, websocket
 from gqlauth.clock import Clock, utc_now
 from gqlauth.context import Authenticator, Context, Identity, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
@@ -29,6 +29,7 @@ from gqlauth.runtime import create_runtime
 from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
 from gqlauth.settings import Settings
+from gqlauth.sockets import Sockets
 from gqlauth.threads import database_lane, hashing_lane
 
 logger = logging.getLogger("gqlauth")
@@ -47,6 +48,7 @@ class Auth:
         self.settings = settings or Settings.from_environ()
         self.runtime = create_runtime(self.settings, clock)
         self._lookup: Lookup | None = None
+        self._sockets = Sockets(self.runtime)
 
     def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
@@ -59,6 +61,7 @@ class Auth:
         middleware = [*self._proxies(), Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
         return [
             Route(path, view, middleware=middleware),
+            *([WebSocketRoute(path, self._socket_view(schema), middleware=middleware)] if schema.subscription else []),
             Route("/.well-known/jwks.json", self._jwks),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
@@ -76,9 +79,11 @@ class Auth:
         keys.load(self.runtime)
         self._open()
         self._housekeeping.begin()
+        self._sockets.begin(self._database_lane)
         try:
             yield
         finally:
+            await self._sockets.end()
             await self._housekeeping.end()
             self._close()
 
@@ -102,6 +107,18 @@ class Auth:
             database_lane=self._database_lane,
             hashing_lane=self._hashing_lane,
         )
+
+    async def connect(self, context: Context) -> None:
+        """Find out who opens a WebSocket, and end it with their session. A host's own `on_ws_connect` awaits this.
+
+        Closes the socket and raises Strawberry's `WebSocketDisconnected` where its client is refused.
+        """
+        await websocket.connect(context, self._authenticator, self._sockets)
+        if isinstance(context.identity, Viewer):
+            self._housekeeping.touch(context.identity)
+
+    def _socket_view(self, schema: strawberry.Schema) -> websocket.SocketView:
+        return websocket.SocketView(schema, self.get_context, self.connect, self._sockets)
 
     def _open(self) -> None:
         self._database_lane, self._hashing_lane = database_lane(), hashing_lane()

@@ -76,6 +76,7 @@ class Sockets:
     def begin(self, lane: Lane) -> None:
         """Begin to watch, on this event loop, and with the threads of this lane."""
         self._lane, self._loop = lane, asyncio.get_running_loop()
+        self._answered_at = time.monotonic()
         self._watching = asyncio.create_task(self._watch())
 
     async def end(self) -> None:

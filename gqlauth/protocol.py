@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -164,8 +165,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send; after a close, a client has so long to take it."""
+        await self.writable.wait()
+        if self.close_sent and self.transport.is_closing():  # by us, for what the client did
+            raise ClientDisconnected
         await super().send(message)
         if self.close_sent:
+            # uvicorn forgets it of a handshake that was answered with an error, and complains.
+            self.handshake_complete = True
             self._expire()
 
     def _expire(self) -> None:

@@ -104,6 +104,7 @@ query Me {
       for (const [name, value] of Object.entries(options?.headers ?? {})) headers.set(name, value);
       const sender = headers.has("authorization") ? null : viewer.get();
       if (sender) headers.set("authorization", `Bearer ${sender.token}`);
+      if (isSubscription(params)) return subscribe(params, headers.get("authorization"));
 
       const answer = await post(JSON.stringify(bodyOf(params)), headers);
       const payload = findPayload(answer.data);
@@ -119,6 +120,28 @@ query Me {
   /** For a moment after a change of tabs, GraphiQL still names the operation of the tab before. */
   function bodyOf({ query, variables, operationName }) {
     return { query, variables, operationName: query.includes(operationName) ? operationName : undefined };
+  }
+
+  /** By its text: GraphiQL's own document may still be that of a moment before. */
+  function isSubscription(params) {
+    const { query, operationName } = bodyOf(params);
+    const begin = operationName ? new RegExp(`\\bsubscription\\s+${operationName}\\b`) : /^(\s|#.*\n)*subscription\b/;
+    return begin.test(query);
+  }
+
+  /** Each subscription has a socket of its own, which is of whoever was signed in when it began. */
+  async function* subscribe(params, authorization) {
+    const url = new URL(window.location.pathname, window.location.origin.replace(/^http/, "ws")).href;
+    const connectionParams = authorization ? { Authorization: authorization } : undefined;
+    const client = window.graphqlWs.createClient({ url, connectionParams, retryAttempts: 0 });
+    try {
+      yield* client.iterate(bodyOf(params));
+    } catch (end) {
+      if (!Array.isArray(end)) throw new Error(`The subscription has ended: ${end.code ?? ""} ${end.reason ?? end}`);
+      yield { errors: end };
+    } finally {
+      client.dispose();
+    }
   }
 
   /** The page is served at the API's own address, wherever that is mounted. */
@@ -179,7 +202,7 @@ query Me {
   /** Deferred scripts run after all assets were tried. One that is missing, or is not what was promised, leaves a hole. */
   function isLoaded() {
     const styles = [...document.querySelectorAll("link[rel=stylesheet]")];
-    return window.React && window.ReactDOM && window.GraphiQL && styles.every((link) => link.sheet);
+    return window.React && window.ReactDOM && window.GraphiQL && window.graphqlWs && styles.every((link) => link.sheet);
   }
 
   const root = document.getElementById("graphiql");

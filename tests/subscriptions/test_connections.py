@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
-from gqlauth import Auth
+from gqlauth import Auth, Settings
+from gqlauth.app import create_schema
 from tests.subscriptions.support import SESSION_ENDED, connected
 from tests.support import LOGIN, LOGOUT, PASSWORD, Clock, GraphQLClient
 
@@ -23,7 +28,9 @@ def refusal(client: GraphQLClient, params: dict[str, Any] | None = None, **heade
     """Return how the socket of this client is closed."""
     with connected(client.http, **headers) as socket:
         socket.send("connection_init", payload=params)
-        return socket.closed()
+        with pytest.raises(WebSocketDisconnect) as close:
+            socket.receive()
+        return close.value.code, close.value.reason
 
 
 @pytest.mark.parametrize("key", ["Authorization", "authorization", "AUTHORIZATION"])
@@ -147,3 +154,16 @@ def test_where_the_database_does_not_answer_the_client_is_told_to_come_again(cli
         db.execute(sa.text("ALTER TABLE away RENAME TO sessions"))
     with connected(client.http) as socket:
         socket.init(authToken=token)
+
+
+def test_a_refusal_is_logged_with_the_address_that_a_trusted_proxy_names(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ASVS 4.1.3, 16.3.3."""
+    for proxies, address in ((("testclient",), "203.0.113.7"), ((), "testclient")):
+        caplog.clear()
+        auth = Auth(msgspec.structs.replace(settings, trusted_proxies=proxies))
+        with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+            client = GraphQLClient(http)
+            assert refusal(client, {"authToken": "x"}, x_forwarded_for="203.0.113.7") == (4403, "TOKEN_INVALID")
+        assert f"access_refused ip_address={address} field=connection_init reason=TOKEN_INVALID" in caplog.text

@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from gqlauth.schema import Mutation as Mutation
     from gqlauth.schema import Query as Query
     from gqlauth.schema import Schema as Schema
+    from gqlauth.schema import Subscription as Subscription
     from gqlauth.sessions.graphql import SessionMutation as SessionMutation
     from gqlauth.sessions.graphql import SessionQuery as SessionQuery
+    from gqlauth.sessions.graphql import SessionSubscription as SessionSubscription
     from gqlauth.settings import Settings as Settings
     from gqlauth.tokens import InvalidToken as InvalidToken
     from gqlauth.users.graphql import User as User
@@ -77,9 +79,11 @@ HOMES = {
     "Schema": "schema",
     "SessionMutation": "sessions.graphql",
     "SessionQuery": "sessions.graphql",
+    "SessionSubscription": "sessions.graphql",
     "Settings": "settings",
     "Signup": "runtime",
     "SignupInput": "accounts.graphql",
+    "Subscription": "schema",
     "TokenVerifier": "verify",
     "Unauthenticated": "errors",
     "UpdateProfileInput": "accounts.graphql",

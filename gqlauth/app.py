@@ -9,13 +9,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from gqlauth.auth import Auth, safely
 from gqlauth.guards import IsAuthenticated
-from gqlauth.schema import Mutation, Query, Schema
+from gqlauth.schema import Mutation, Query, Schema, Subscription
 from gqlauth.settings import Settings
 
 
 def create_schema() -> Schema:
     """Return the schema that the server serves."""
-    return Schema(Query, Mutation, default_guard=IsAuthenticated())
+    return Schema(Query, Mutation, Subscription, default_guard=IsAuthenticated())
 
 
 def create_app(settings: Settings | None = None) -> Starlette:

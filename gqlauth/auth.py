@@ -16,10 +16,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gqlauth import migrations, tokens
+from gqlauth import migrations, tokens, websocket
 from gqlauth.clock import Clock, utc_now
 from gqlauth.context import Authenticator, Context, Identity, Lanes, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
@@ -35,6 +35,7 @@ from gqlauth.runtime import Signup, create_runtime
 from gqlauth.schema import Schema
 from gqlauth.sessions import service as sessions
 from gqlauth.settings import Settings
+from gqlauth.sockets import Sockets
 from gqlauth.threads import database_lane, hashing_lane
 from gqlauth.users.models import UserT
 
@@ -90,6 +91,7 @@ class Auth(Generic[UserT]):
         ask = self._ask_before_signup if before_signup else None
         self.runtime = create_runtime(self.settings, clock, user=user, engine=engine, before_signup=ask)
         self._context = context
+        self._sockets = Sockets(self.runtime)
         self._state: Running | None = None
 
     @property
@@ -133,6 +135,7 @@ class Auth(Generic[UserT]):
         middleware = [*self._proxies(), Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
         return [
             Route(path, view, middleware=middleware),
+            *([WebSocketRoute(path, self._socket_view(schema), middleware=middleware)] if schema.subscription else []),
             Route("/.well-known/jwks.json", self._jwks),
             Route("/healthz", self._healthz),
             Route("/readyz", self._readyz),
@@ -162,6 +165,7 @@ class Auth(Generic[UserT]):
             running = self._state = self._open()
             self.runtime.events.begin()
             running.housekeeping.begin()
+            self._sockets.begin(running.lanes.database)
             try:
                 yield
             finally:
@@ -190,6 +194,19 @@ class Auth(Generic[UserT]):
             lanes=running.lanes,
         )
 
+    async def connect(self, context: Context[Any]) -> None:
+        """Find out who opens a WebSocket, and end it with their session. A host's own `on_ws_connect` awaits this.
+
+        Closes the socket and raises Strawberry's `WebSocketDisconnected` where its client is refused.
+        """
+        running = self._running
+        await websocket.connect(context, running.authenticator, self._sockets)
+        if isinstance(context.identity, Viewer):
+            running.housekeeping.touch(context.identity)
+
+    def _socket_view(self, schema: strawberry.Schema) -> websocket.SocketView:
+        return websocket.SocketView(schema, self.get_context, self.connect, self._sockets)
+
     @property
     def _running(self) -> Running:
         if self._state is None:
@@ -213,6 +230,7 @@ class Auth(Generic[UserT]):
             asyncio.run_coroutine_threadsafe(_await(answer), self._running.loop).result()
 
     async def _close(self, running: Running) -> None:
+        await self._sockets.end()
         await running.housekeeping.end()
         # What still runs in the lanes is done after this, and has told its events. In a thread, as a listener there may
         # wait for the event loop.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -143,6 +144,29 @@ class Lanes:
         self.database.close()
 
 
+class SessionEnd:
+    """The end of a socket's session, for the subscriptions that wait to tell it."""
+
+    def __init__(self) -> None:
+        self._reason: asyncio.Future[Reason] = asyncio.get_running_loop().create_future()
+        self._telling: set[asyncio.Task[Any]] = set()
+
+    async def wait(self) -> Reason:
+        """Return why the session has ended, once it has. Whoever asks has until the end of its task to tell it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- a coroutine runs in one
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+        # Shielded: one subscription that is ended must not end the wait of the others.
+        return await asyncio.shield(self._reason)
+
+    async def tell(self, reason: Reason, *, seconds: float) -> None:
+        """Let those who wait know, and wait until they have told it, but no longer than this."""
+        self._reason.set_result(reason)
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=seconds)
+
+
 class Context(Generic[UserT]):
     """What a resolver finds in `info.context`. `Context[Customer]` is that of a host with its own class for users.
 
@@ -168,6 +192,9 @@ class Context(Generic[UserT]):
         self._lanes = lanes
         self._response = response
         self._user: UserT | None = None
+        # A WebSocket's: what the client sent with `connection_init`, and the end of the session that it named.
+        self.connection_params: dict[str, Any] | None = None
+        self.session_end: SessionEnd | None = None
 
     @property
     def viewer(self) -> Viewer:
@@ -286,7 +313,7 @@ def read_credentials(request: HTTPConnection, settings: Settings) -> Credentials
         elif name == b"cookie":
             has_cookies = True
     if bearers:
-        token = _bearer(bearers)
+        token = read_bearer(bearers)
         return Refused(Reason.TOKEN_INVALID) if token is None else Credentials(token)
     if not has_cookies:
         return NO_CREDENTIALS
@@ -300,7 +327,7 @@ def read_credentials(request: HTTPConnection, settings: Settings) -> Credentials
 NO_CREDENTIALS = Credentials()
 
 
-def _bearer(values: list[bytes]) -> str | None:
+def read_bearer(values: list[bytes]) -> str | None:
     """Return the token of the one `Authorization: Bearer` header (RFC 6750 sections 2 and 2.1), or None."""
     if len(values) != 1:
         return None

@@ -38,7 +38,7 @@ def read(request: HTTPConnection, settings: Settings) -> Cookies | None:
     found = Cookies(cookies.get(prefix + ACCESS), cookies.get(prefix + REFRESH), cookies.get(prefix + DEVICE))
     if found == Cookies(None, None, None):
         return None
-    if not _is_ours(request, settings):
+    if not is_ours(request, settings):
         raise OriginNotAllowed
     return found
 
@@ -75,7 +75,7 @@ def _prefix(request: HTTPConnection, settings: Settings) -> str:
     return "" if local and not settings.production else "__Host-"
 
 
-def _is_ours(request: HTTPConnection, settings: Settings) -> bool:
+def is_ours(request: HTTPConnection, settings: Settings) -> bool:
     """Tell whether the browser says that a page of ours made this request."""
     if request.headers.get("sec-fetch-site") == "same-origin":
         return True

@@ -239,6 +239,16 @@ async def refuse(error: HTTPError, scope: Scope, receive: Receive, send: Send, m
         await send({"type": "http.response.body", "body": b""})
 
 
+async def refuse_socket(error: HTTPError, scope: Scope, send: Send) -> None:
+    """Answer a WebSocket's handshake with the error, or with the 403 of servers that know nothing else."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+        return
+    headers, body = _answer(error, JSON, close=False)
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
 def raw_answer(error: HTTPError) -> bytes:
     """Return the same answer as bytes, for a request that never became one."""
     headers, body = _answer(error, JSON, close=True)
@@ -320,8 +330,11 @@ class HeaderLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and sum(len(n) + len(v) for n, v in scope["headers"]) > self._limit:
-            message = f"The headers are over the limit of {self._limit} bytes."
-            await refuse(HTTPError(431, "HEADERS_TOO_LARGE", message), scope, receive, send)
+        if scope["type"] != "lifespan" and sum(len(n) + len(v) for n, v in scope["headers"]) > self._limit:
+            error = HTTPError(431, "HEADERS_TOO_LARGE", f"The headers are over the limit of {self._limit} bytes.")
+            if scope["type"] == "websocket":
+                await refuse_socket(error, scope, send)
+            else:
+                await refuse(error, scope, receive, send)
             return
         await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""HTTP on the wire: uvicorn's protocol with limits on time and size, which it leaves to others."""
+"""HTTP and WebSockets on the wire: uvicorn's protocols with limits on time and size, which it leaves to others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from gqlauth.http import HTTPError, raw_answer
 
@@ -13,6 +16,10 @@ from gqlauth.http import HTTPError, raw_answer
 TRANSFER_SECONDS = 20
 # Requests that a client may send ahead of their answers. uvicorn would read and keep them without end.
 MOST_PIPELINED = 16
+# Frames that one message of a WebSocket may come in.
+MOST_FRAMES = 1_000
+# Answers to pings that a client may leave untaken, bytes.
+LARGEST_BUFFER = 1_000_000
 
 
 class Protocol(HttpToolsProtocol):
@@ -44,6 +51,9 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is not before:
             self._received = 0
             self._expect(self.cycle.more_body)
+            return
+        if self not in self.connections:  # it is a WebSocket now, with deadlines of its own
+            self._expect(False)
             return
         waiting = before is None or before.response_complete
         if waiting and self._deadline is None:
@@ -102,3 +112,73 @@ class Protocol(HttpToolsProtocol):
         if self._received if cycle is None or cycle.response_complete else not cycle.response_started:
             self.transport.write(raw_answer(error))
         self.transport.close()
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's WebSockets, without its patience: it would wait for ever for a client that takes nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. A handshake comes whole: one that is none ends here, and nobody else would end it."""
+        super().data_received(data)
+        if not self.handshake_initiated:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a part of a message; empty ones, of which the size has no limit, would fill the memory."""
+        if len(self.frames) >= MOST_FRAMES:
+            self.conn.fail(1009, "too many frames")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer, unless the client does not take the answers."""
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > LARGEST_BUFFER:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take what it asked for, but not for ever."""
+        super().pause_writing()
+        self._expire()
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken enough."""
+        super().resume_writing()
+        if not self.close_sent:
+            self._keep()
+
+    def keepalive_timeout(self) -> None:
+        """Close a connection whose client is not there any more."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the deadline."""
+        self._keep()
+        super().connection_lost(exc)
+
+    async def send(self, message: Any) -> None:
+        """Send; after a close, a client has so long to take it."""
+        await self.writable.wait()
+        if self.close_sent and self.transport.is_closing():  # by us, for what the client did
+            raise ClientDisconnected
+        await super().send(message)
+        if self.close_sent:
+            # uvicorn forgets it of a handshake that was answered with an error, and complains.
+            self.handshake_complete = True
+            self._expire()
+
+    def _expire(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(TRANSFER_SECONDS, self.transport.abort)
+
+    def _keep(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import strawberry
@@ -28,7 +29,7 @@ from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.permissions import guard_by_default
 from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
 from gqlauth.rules import Permission
-from gqlauth.sessions.graphql import SessionMutation, SessionQuery
+from gqlauth.sessions.graphql import SessionMutation, SessionQuery, SessionSubscription
 from gqlauth.users.graphql import User
 
 logger = logging.getLogger("gqlauth")
@@ -46,6 +47,11 @@ class Query(AccountQuery, SessionQuery):
 @strawberry.type(description="Change.")
 class Mutation(AccountMutation, SessionMutation):
     """All mutations of gqlauth, to build on."""
+
+
+@strawberry.type(description="Hear of it.")
+class Subscription(SessionSubscription):
+    """All subscriptions of gqlauth, to build on."""
 
 
 class Schema(strawberry.Schema):
@@ -137,6 +143,51 @@ class Schema(strawberry.Schema):
         result = await outcome if is_awaitable(outcome) else outcome
         return _masked(ExecutionResult(data=result.data, errors=result.errors))
 
+    async def stream(
+        self,
+        query: str | None,
+        variable_values: dict[str, Any] | None = None,
+        context_value: Any | None = None,
+        root_value: Any | None = None,
+        operation_name: str | None = None,
+        operation_extensions: dict[str, Any] | None = None,
+        allowed_operation_types: Iterable[OperationType] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """Execute one operation and return its results, under the limits and with the masks of `execute`."""
+        if error := self._refuse(query, variable_values, context_value, operation_name, allowed_operation_types):
+            return _only(error)
+        return _masked_stream(
+            await super().stream(
+                query,
+                variable_values,
+                context_value,
+                root_value,
+                operation_name,
+                operation_extensions,
+                allowed_operation_types,
+            )
+        )
+
+    def _refuse(
+        self,
+        query: str | None,
+        variables: dict[str, Any] | None,
+        context_value: Any,
+        name: str | None,
+        allowed: Iterable[OperationType] | None,
+    ) -> PreExecutionError | None:
+        """Return why an operation cannot be executed, if it cannot."""
+        try:
+            prepared = self.documents.get(query or "")
+        except InvalidDocument as invalid:
+            return PreExecutionError(data=None, errors=invalid.errors)
+        if error := _refuse_type(prepared.document, name, allowed):
+            return PreExecutionError(data=None, errors=[error])
+        executor = self._executor(prepared, None, context_value, variables, name)
+        if isinstance(executor, list):
+            return PreExecutionError(data=None, errors=[discreet(error) for error in executor[:MAX_REPORTED_ERRORS]])
+        return None
+
     def _executor(
         self,
         prepared: Prepared,
@@ -217,6 +268,16 @@ def _refuse_type(
             if chosen:
                 return GraphQLError(f"A {definition.operation.value} is not served here.", definition)
     return None
+
+
+async def _only(result: ExecutionResult) -> AsyncGenerator[ExecutionResult, None]:
+    yield result
+
+
+async def _masked_stream(results: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    async with aclosing(results):
+        async for result in results:
+            yield _masked(result)
 
 
 def _masked(result: ExecutionResult) -> ExecutionResult:

@@ -19,7 +19,7 @@ from gqlauth.app import create_app
 from gqlauth.errors import ConfigurationError
 from gqlauth.http import LINGER_BYTES
 from gqlauth.keys import service as keys
-from gqlauth.protocol import Protocol
+from gqlauth.protocol import Protocol, SocketProtocol
 from gqlauth.runtime import create_runtime
 from gqlauth.settings import Settings, show_url
 
@@ -33,6 +33,8 @@ logger = logging.getLogger("gqlauth")
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 20
 SHUTDOWN_SECONDS = 10
+# How often a WebSocket's client is asked whether it is there, and how long it may take to say so.
+PING_SECONDS = 20
 # Most of the connections that may be open at once, where the system lets us choose.
 OPEN_FILES = 65_536
 
@@ -84,7 +86,12 @@ def _run(settings: Settings, listener: socket.socket, workers: int) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        ws="none",
+        ws=SocketProtocol,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        # Each socket would hold some 60 kB for it; and what is compressed together tells of what is secret in it.
+        ws_per_message_deflate=False,
         lifespan="on",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

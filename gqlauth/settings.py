@@ -112,7 +112,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cors_origins: Annotated[
         tuple[str, ...], Meta(description="Browser origins that may call the API, comma-separated.")
     ] = ()
-    max_body_bytes: Annotated[int, Meta(gt=0, description="Largest request body, bytes.")] = 100_000
+    max_body_bytes: Annotated[
+        int, Meta(gt=0, description="Largest request body, or message on a WebSocket, bytes.")
+    ] = 100_000
     max_header_bytes: Annotated[int, Meta(gt=0, description="Largest sum of request headers, bytes.")] = 16_384
     max_tokens: Annotated[int, Meta(gt=0, description="Lexical tokens in a document.")] = 1_000
     max_depth: Annotated[int, Meta(gt=0, description="Depth of a document, fragments followed.")] = 16

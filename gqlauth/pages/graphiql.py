@@ -71,6 +71,12 @@ ASSETS = (
         "graphiql.min.js",
         "sha384-9XdHu7ajgGJziD4J1zNBKQ842Q/+zZfDv+ib1eMhZWBH6hPAs806x+Jbcf0yNO6B",
     ),
+    Asset(
+        "graphql-ws",
+        "6.4.2",
+        "umd/graphql-ws.min.js",
+        "sha384-mxvR4Mzbsb6QVx/9xI2gtQikQA6m8zMDBFnu3l//4/ROsWt7y2sUGWd+/tYQqDm7",
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
@@ -74,6 +75,14 @@ class Session:
         )
 
 
+@strawberry.type(description="The session of this WebSocket has ended. The WebSocket closes next, with code 4401.")
+class SessionEnded:
+    """GraphQL's `SessionEnded`."""
+
+    session_id: strawberry.ID = strawberry.field(description="A UUID; the access token's `sid`.")
+    reason: str = strawberry.field(description="SESSION_REVOKED or ACCOUNT_DISABLED.")
+
+
 RefreshResult = Annotated[
     AuthPayload | AuthErrorType, strawberry.union("RefreshResult", description="New tokens, or refused.")
 ]
@@ -143,3 +152,18 @@ class SessionMutation:
         """Translate."""
         context = context_of(info)
         return await context.run(service.end_other_sessions, viewer=context.viewer, client=context.client)
+
+
+@strawberry.type
+class SessionSubscription:
+    """The subscriptions of sessions."""
+
+    @strawberry.subscription(description="Tells once that this session has ended, and why.", extensions=guarded())
+    async def session_ended(self, info: Info) -> AsyncGenerator[SessionEnded, None]:
+        """Translate."""
+        context = context_of(info)
+        viewer, end = context.viewer, context.session_end
+        if end is None:
+            raise RuntimeError("nobody watches this session: `on_ws_connect` has to await `auth.connect(context)`")
+        reason = await end.wait()
+        yield SessionEnded(session_id=strawberry.ID(str(viewer.session_id)), reason=reason.value)

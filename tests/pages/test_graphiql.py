@@ -129,7 +129,7 @@ def test_with_a_folder_of_assets_nothing_comes_from_elsewhere(folder: Path) -> N
 def test_no_script_is_inline_and_each_foreign_file_has_its_hash(local: bool, folder: Path) -> None:
     page = show(site(assets=folder if local else None))
     scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page.text, re.S)
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     assert all("src=" in attributes and not content for attributes, content in scripts)
     assert not re.search(r"\son\w+=|\sstyle=|javascript:", page.text)
     tags = re.findall(r"<(?:script|link)[^>]*@[^>]*>", page.text)

@@ -138,3 +138,28 @@ def test_a_file_that_is_not_what_was_promised_is_refused_in_words(
     visit.open(address)
     expect(visit.page.get_by_role("alert")).to_contain_text("GraphiQL could not be loaded")
     assert any("integrity" in complaint for complaint in visit.complaints)
+
+
+def test_a_subscription_is_answered_until_its_session_ends(
+    visit: GraphiQLVisit, tmp_path: Path, packages: Path
+) -> None:
+    sent: list[str | bytes] = []
+    visit.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    with serving(tmp_path, graphiql_assets=str(packages), **CHEAP) as server:
+        visit.open(server.url)
+        visit.page.get_by_role("button", name="New tab").click()
+        visit.page.get_by_label("Query Editor").locator(".CodeMirror:visible").click()
+        visit.page.keyboard.press("Control+A")  # the text that a new tab begins with
+        visit.page.keyboard.insert_text("subscription Ended { sessionEnded { reason } }")
+        visit.execute()
+        visit.shows("TOKEN_MISSING")
+        visit.run("Signup")
+        visit.says("Signed in as ada@example.com")
+        visit.choose("Ended")
+        sent.clear()
+        visit.execute()
+        while not any('"subscribe"' in str(frame) for frame in sent):
+            visit.page.wait_for_timeout(20)
+        run("sessions", "revoke", "--user", ACCOUNT["email"], folder=tmp_path)
+        visit.shows('"sessionEnded"', "SESSION_REVOKED")
+        assert visit.complaints == []

@@ -127,10 +127,13 @@ query Sessions {
     return { name, token: accessToken, refreshToken };
   }
 
+  const bearer = (sender) => (sender?.token ? `Bearer ${sender.token}` : undefined);
+
   function createFetcher(viewer, refresh) {
     return async (params, options) => {
       const typed = new Headers(Object.entries(options?.headers ?? {}));
       const sender = typed.has("authorization") ? null : viewer.get();
+      if (isSubscription(params)) return subscribe(params, typed.get("authorization") ?? bearer(sender));
       const send = () => post(bodyOf(params), sender, typed);
 
       const used = sender?.token;
@@ -199,6 +202,28 @@ query Sessions {
     return { query, variables, operationName: query.includes(operationName) ? operationName : undefined };
   }
 
+  /** By its text: GraphiQL's own document may still be that of a moment before. */
+  function isSubscription(params) {
+    const { query, operationName } = bodyOf(params);
+    const begin = operationName ? new RegExp(`\\bsubscription\\s+${operationName}\\b`) : /^(\s|#.*\n)*subscription\b/;
+    return begin.test(query);
+  }
+
+  /** Each subscription has a socket of its own, which is of whoever was signed in when it began. */
+  async function* subscribe(params, authorization) {
+    const url = new URL(window.location.pathname, window.location.origin.replace(/^http/, "ws")).href;
+    const connectionParams = authorization ? { Authorization: authorization } : undefined;
+    const client = window.graphqlWs.createClient({ url, connectionParams, retryAttempts: 0 });
+    try {
+      yield* client.iterate(bodyOf(params));
+    } catch (end) {
+      if (!Array.isArray(end)) throw new Error(`The subscription has ended: ${end.code ?? ""} ${end.reason ?? end}`);
+      yield { errors: end };
+    } finally {
+      client.dispose();
+    }
+  }
+
   /** The page is served at the API's own address, wherever that is mounted. */
   async function post(body, sender, typed = new Headers()) {
     const headers = new Headers({
@@ -206,7 +231,7 @@ query Sessions {
       "content-type": "application/json",
     });
     typed.forEach((value, name) => headers.set(name, value));
-    if (sender?.token) headers.set("authorization", `Bearer ${sender.token}`);
+    if (sender?.token) headers.set("authorization", bearer(sender));
     const response = await fetch(window.location.pathname, { method: "POST", headers, body: JSON.stringify(body) });
     const text = await response.text();
     try {
@@ -265,7 +290,7 @@ query Sessions {
   /** Deferred scripts run after all assets were tried. One that is missing, or is not what was promised, leaves a hole. */
   function isLoaded() {
     const styles = [...document.querySelectorAll("link[rel=stylesheet]")];
-    return window.React && window.ReactDOM && window.GraphiQL && styles.every((link) => link.sheet);
+    return window.React && window.ReactDOM && window.GraphiQL && window.graphqlWs && styles.every((link) => link.sheet);
   }
 
   const root = document.getElementById("graphiql");

@@ -1,0 +1,215 @@
+"""The open WebSockets of one process: how many there may be, and that each ends with the session that it is of.
+
+A session that this process ends is told by its event. One that ends elsewhere, in another process or on the command
+line, is found by asking the database: one statement for all sockets, again and again while there are any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from contextlib import suppress
+from uuid import UUID
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from gqlauth.context import Context, Refused, SessionEnd, Viewer
+from gqlauth.errors import Reason
+from gqlauth.events import AccountDeleted, Event, SessionRevoked, UserDisabled
+from gqlauth.runtime import Runtime
+from gqlauth.sessions import service as sessions
+from gqlauth.threads import Lane
+from gqlauth.tokens import Claims
+
+logger = logging.getLogger("gqlauth")
+
+# In one process.
+MOST_SOCKETS = 5_000
+# Those that have not yet said who they are, and those of nobody, must leave room for those of accounts.
+MOST_WAITING = 500
+MOST_ANONYMOUS = 1_000
+MOST_PER_ACCOUNT = 50
+
+# The rest of the second is for the answer.
+CHECK_SECONDS = 0.75
+# How long sockets outlive a database that does not answer.
+OUTAGE_SECONDS = 30
+# How long a subscription may take to tell its client that the session has ended.
+TELL_SECONDS = 0.5
+
+UNAUTHORIZED, FORBIDDEN = 4401, 4403
+SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013
+DATABASE_UNAVAILABLE, TOO_MANY_SOCKETS = "DATABASE_UNAVAILABLE", "TOO_MANY_SOCKETS"
+
+
+class Socket:
+    """One open WebSocket: its context, and the claims of the token that it was opened with, if any."""
+
+    def __init__(self, context: Context, claims: Claims | None) -> None:
+        self.context = context
+        self.claims = claims
+        self.end = context.session_end = SessionEnd()
+        self.ending = False
+
+    @property
+    def owner(self) -> UUID | None:
+        """Whose it is; None for nobody's."""
+        return self.claims.user_id if self.claims else None
+
+
+class Sockets:
+    """The sockets of this process. All but `hear` is called on the event loop alone."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: set[WebSocket] = set()
+        self._sockets: dict[WebSocket, Socket] = {}
+        self._owned: Counter[UUID | None] = Counter()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._answered_at = 0.0
+        runtime.events.subscribe(self.hear)
+
+    def begin(self, lane: Lane) -> None:
+        """Begin to watch, on this event loop, and with the threads of this lane."""
+        self._lane, self._loop = lane, asyncio.get_running_loop()
+        self._answered_at = time.monotonic()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def end(self) -> None:
+        """Close what is still open, and stop."""
+        self._loop = None
+        self._watching.cancel()
+        for socket in self._sockets.values():
+            if not socket.ending:
+                self._close_later(socket, SERVICE_RESTART, "")
+        asking = [self._asking] if self._asking else []
+        await asyncio.gather(self._watching, *asking, *self._closing, return_exceptions=True)
+        for websocket in list(self._sockets):
+            self.remove(websocket)
+
+    def wait_for(self, websocket: WebSocket) -> bool:
+        """Count a socket that has not yet said who it is; False if there is no room for it."""
+        if len(self._waiting) >= MOST_WAITING or len(self._waiting) + len(self._sockets) >= MOST_SOCKETS:
+            return False
+        self._waiting.add(websocket)
+        return True
+
+    def add(self, context: Context, claims: Claims | None) -> bool:
+        """Watch a socket from now on; False if its account, or nobody, has too many already."""
+        websocket = context.request
+        if not isinstance(websocket, WebSocket):
+            raise TypeError("the context is not that of a WebSocket")
+        socket = Socket(context, claims)
+        if self._owned[socket.owner] >= (MOST_ANONYMOUS if claims is None else MOST_PER_ACCOUNT):
+            return False
+        self._waiting.discard(websocket)
+        self._sockets[websocket] = socket
+        self._owned[socket.owner] += 1
+        return True
+
+    def remove(self, websocket: WebSocket) -> None:
+        """Forget a socket that is closed."""
+        self._waiting.discard(websocket)
+        if socket := self._sockets.pop(websocket, None):
+            self._owned[socket.owner] -= 1
+            if not self._owned[socket.owner]:
+                del self._owned[socket.owner]
+
+    def hear(self, event: Event) -> None:
+        """Take note of what has happened; called from any thread."""
+        loop = self._loop
+        if loop is not None and isinstance(event, SessionRevoked | UserDisabled | AccountDeleted):
+            # The loop may have ended meanwhile.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._heard, event)
+
+    def _heard(self, event: SessionRevoked | UserDisabled | AccountDeleted) -> None:
+        reason = Reason.ACCOUNT_DISABLED if isinstance(event, UserDisabled) else Reason.SESSION_REVOKED
+        session_id = event.session_id if isinstance(event, SessionRevoked) else None
+        for socket, claims in self._signed_in():
+            if claims.user_id == event.user_id and session_id in (None, claims.session_id):
+                self._finish(socket, claims, reason)
+
+    def _signed_in(self) -> list[tuple[Socket, Claims]]:
+        return [(each, each.claims) for each in self._sockets.values() if each.claims is not None and not each.ending]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                self._check()
+            except Exception:
+                logger.exception("the open WebSockets could not be checked; it will be tried again")
+
+    def _check(self) -> None:
+        """Forget who has left, close whose token has expired, and ask about the sessions of all others."""
+        for websocket in [websocket for websocket in self._sockets if is_closed(websocket)]:
+            self.remove(websocket)
+        now = self._runtime.clock().timestamp()
+        for socket, claims in self._signed_in():
+            if claims.expires_at <= now:
+                self._finish(socket, claims, Reason.TOKEN_EXPIRED)
+        signed_in = self._signed_in()
+        if not signed_in or self._runtime.settings.stateless:
+            self._answered_at = time.monotonic()
+            return
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(signed_in))
+        if time.monotonic() - self._answered_at > OUTAGE_SECONDS:
+            for socket, _ in signed_in:
+                self._close_later(socket, TRY_AGAIN_LATER, DATABASE_UNAVAILABLE)
+
+    async def _ask(self, signed_in: list[tuple[Socket, Claims]]) -> None:
+        try:
+            session_ids = {claims.session_id for _, claims in signed_in}
+            rows = await self._lane.run(sessions.look_up, self._runtime, session_ids)
+        except Exception:
+            logger.exception("the sessions of the open WebSockets could not be read; it will be tried again")
+            return
+        finally:
+            self._asking = None
+        self._answered_at, now = time.monotonic(), self._runtime.clock()
+        for socket, claims in signed_in:
+            identity = sessions.judge(rows.get(claims.session_id), claims, now)
+            if socket.ending:
+                continue
+            if isinstance(identity, Viewer):
+                socket.context.identity = identity
+            else:
+                self._finish(socket, claims, identity.reason)
+
+    def _finish(self, socket: Socket, claims: Claims, reason: Reason) -> None:
+        """The session has ended, or its token has: no guard lets anything through from now on."""
+        socket.context.identity = Refused(reason, claims.user_id, claims.session_id)
+        # A token that has expired ends no session: its client refreshes, and comes back.
+        told = reason if reason is not Reason.TOKEN_EXPIRED else None
+        self._close_later(socket, UNAUTHORIZED, reason, told)
+
+    def _close_later(self, socket: Socket, code: int, text: str, told: Reason | None = None) -> None:
+        socket.ending = True
+        task = asyncio.create_task(_close(socket, code, text, told))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _close(socket: Socket, code: int, text: str, told: Reason | None) -> None:
+    if told is not None:
+        await socket.end.tell(told, seconds=TELL_SECONDS)
+    await close(socket.context, code, text)
+
+
+async def close(context: Context, code: int, text: str) -> None:
+    """Close the context's socket, if it is still open. `text` is for the client; 123 bytes at most (RFC 6455 5.5)."""
+    websocket = context.request
+    if isinstance(websocket, WebSocket) and not is_closed(websocket):
+        with suppress(RuntimeError, WebSocketDisconnect, OSError):
+            await websocket.close(code, text)
+
+
+def is_closed(websocket: WebSocket) -> bool:
+    """Tell whether either side has closed it."""
+    return WebSocketState.DISCONNECTED in (websocket.client_state, websocket.application_state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections import Counter
@@ -11,26 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests import npm
 from tests.processes import serving
 
 AUDIT = Path(__file__).parent / "audit"
 
 
 @pytest.fixture(scope="module")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def audit(pytestconfig: pytest.Config) -> Path:
     """The audit script in a folder with its packages."""
-    if not (shutil.which("node") and shutil.which("npm")):
-        missing("the audit of GraphQL over HTTP needs node and npm")
-    folder = tmp_path_factory.mktemp("audit")
-    for name in ("package.json", "audit.js"):
-        shutil.copy(AUDIT / name, folder)
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-    environment = os.environ | {"npm_config_update_notifier": "false"}
-    installed = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    if installed.returncode != 0:
-        missing(f"npm could not install graphql-http: {installed.stderr}")
-    return folder / "audit.js"
+    folder = npm.install(AUDIT / "package.json", pytestconfig)
+    return Path(shutil.copy(AUDIT / "audit.js", folder))
 
 
 def test_every_must_and_should_of_the_public_audit_passes(audit: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gqlauth.errors import AuthErrorCode, Reason
-from tests.conftest import missing
+from tests import npm
 from tests.processes import serving
 
 ROOT = Path(__file__).parent.parent
@@ -31,19 +30,7 @@ TIMEOUT = 120
 @pytest.fixture(scope="module")
 def packages(pytestconfig: pytest.Config) -> Path:
     """A node_modules folder with what package.json names; installed once, kept in pytest's cache."""
-    npm = shutil.which("npm") or missing("npm installs the clients")
-    shutil.which("node") or missing("node runs the clients")
-    assert pytestconfig.cache
-    manifest = FRONTEND / "package.json"
-    folder = pytestconfig.cache.mkdir(f"frontend-{hashlib.sha256(manifest.read_bytes()).hexdigest()[:12]}")
-    if not (folder / "installed").exists():
-        shutil.copy(manifest, folder)
-        command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            missing(f"npm could not install the clients: {done.stderr.strip()[-200:]}")
-        (folder / "installed").touch()
-    return folder / "node_modules"
+    return npm.install(FRONTEND / "package.json", pytestconfig) / "node_modules"
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
+from tests import npm
 from tests.conftest import missing
 from tests.pages.visits import PATIENCE_MS
 
@@ -33,20 +32,7 @@ BROWSER_FLAGS = (
 @pytest.fixture(scope="session")
 def packages(pytestconfig: pytest.Config) -> Path:
     """A node_modules folder with what package.json names; installed once, kept in pytest's cache."""
-    npm = shutil.which("npm")
-    if npm is None:
-        missing("npm installs what the pages are made of and tested with")
-    assert pytestconfig.cache
-    stamp = hashlib.sha256(PACKAGES.read_bytes()).hexdigest()[:12]
-    folder = pytestconfig.cache.mkdir(f"npm-{stamp}")
-    if not (folder / "installed").exists():
-        shutil.copy(PACKAGES, folder)
-        command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            missing(f"npm could not install them: {done.stderr.strip()[-200:]}")
-        (folder / "installed").touch()
-    return folder / "node_modules"
+    return npm.install(PACKAGES, pytestconfig) / "node_modules"
 
 
 @pytest.fixture(scope="module")

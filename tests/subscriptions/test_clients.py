@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests import npm
 from tests.conftest import missing
 from tests.processes import Server, run, serving
 from tests.subscriptions.support import SESSION_ENDED
@@ -29,17 +29,7 @@ EMAIL = "ada@example.com"
 @pytest.fixture(scope="session")
 def packages(pytestconfig: pytest.Config) -> Path:
     """A folder with the client and its packages; installed once, kept in pytest's cache."""
-    npm = shutil.which("npm") or missing("npm installs graphql-ws")
-    assert pytestconfig.cache
-    stamp = hashlib.sha256((HERE / "package.json").read_bytes()).hexdigest()[:12]
-    folder = pytestconfig.cache.mkdir(f"graphql-ws-{stamp}")
-    if not (folder / "installed").exists():
-        shutil.copy(HERE / "package.json", folder)
-        command = [npm, "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            missing(f"npm could not install graphql-ws: {done.stderr.strip()[-200:]}")
-        (folder / "installed").touch()
+    folder = npm.install(HERE / "package.json", pytestconfig)
     shutil.copy(HERE / "client.js", folder)
     return folder
 

@@ -18,6 +18,9 @@ from gqlauth.app import create_schema
 from gqlauth.testing.client import AuthClient
 from tests.support import Clock, GraphQLClient
 
+# Runs the projects of hosts that tests write down.
+pytest_plugins = ["pytester"]
+
 
 def missing(reason: str) -> NoReturn:
     """Skip for a part that a newcomer's machine may lack; where everything is required (CI), fail."""

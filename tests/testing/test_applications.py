@@ -60,6 +60,26 @@ def test_a_hosts_own_engine_stays(host: pytest.Pytester) -> None:
     assert emails(host.path / "of-the-engine.db") == ["ada@example.com"]
 
 
+def test_the_sockets_of_a_developers_application_are_on_the_tests_database_too(host: pytest.Pytester) -> None:
+    host.makepyfile(shop=SHOP.replace("gqlauth.Mutation)", "gqlauth.Mutation, gqlauth.Subscription)"))
+    done = run(
+        host,
+        """
+        SUBSCRIBE = {"id": "1", "type": "subscribe", "payload": {"query": "subscription { sessionEnded { reason } }"}}
+
+        def test_a_logout_ends_its_socket(auth_client):
+            ada = auth_client.login_as("ada@example.com")
+            with ada.http.websocket_connect("/graphql", subprotocols=["graphql-transport-ws"]) as socket:
+                socket.send_json({"type": "connection_init"})
+                assert socket.receive_json()["type"] == "connection_ack"
+                socket.send_json(SUBSCRIBE)
+                ada.logout()
+                assert socket.receive_json()["payload"]["data"] == {"sessionEnded": {"reason": "SESSION_REVOKED"}}
+        """,
+    )
+    done.assert_outcomes(passed=1)
+
+
 def test_the_settings_of_a_test_go_before_the_applications_where_they_say_something() -> None:
     postgres = "postgresql://db.example.com/shop"
     own = Settings(

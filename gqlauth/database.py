@@ -38,6 +38,7 @@ class Database:
     def __init__(self, source: URL | Engine | AsyncEngine, events: Events, models: Models | None = None) -> None:
         self.events = events
         self.models = models or create_models()
+        self.source = source
         self.engine, self._is_ours = choose_engine(source)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, autobegin=False)

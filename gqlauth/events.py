@@ -230,6 +230,10 @@ class Events:
             raise TypeError(f"{kind!r} is not a class of events")
         self._subscriptions.append(Subscription(kind, listener))
 
+    def unsubscribe(self, listener: Listener[Any]) -> None:
+        """Tell this listener nothing more, whatever it listened to. What waits for it already is not taken back."""
+        self._subscriptions = [each for each in self._subscriptions if each.listener != listener]
+
     def publish(self, *events: Event) -> None:
         """Tell every listener. What they raise is logged, not raised.
 

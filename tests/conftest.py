@@ -1,4 +1,4 @@
-"""The parts that every test stands on: a database of each kind, a clock that stands still, and a GraphQL client."""
+"""The parts that every test stands on: a database of each kind, and clients of a server on it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from uuid import uuid4
 import psycopg
 import pytest
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from gqlauth import Auth, Settings
 from gqlauth.app import create_schema
+from gqlauth.testing.client import AuthClient
 from tests.support import Clock, GraphQLClient
+
+# Runs the projects of hosts that tests write down.
+pytest_plugins = ["pytester"]
 
 
 def missing(reason: str) -> NoReturn:
@@ -63,20 +66,30 @@ def settings(database_url: str) -> Settings:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock(frozen_clock: Clock) -> Clock:
     """A clock that stands still until it is moved."""
-    return Clock()
+    return frozen_clock
 
 
 @pytest.fixture
 def auth(settings: Settings, clock: Clock) -> Auth:
     """What the server under test is made of."""
-    return Auth(settings, clock=clock)
+    return Auth(settings)
 
 
 @pytest.fixture
-def client(auth: Auth) -> Iterator[GraphQLClient]:
+def auth_settings(settings: Settings) -> Settings:
+    """The same for the kit."""
+    return settings
+
+
+@pytest.fixture
+def auth_app(auth: Auth) -> Starlette:
+    """The server under test."""
+    return Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+
+
+@pytest.fixture
+def client(auth_client: AuthClient) -> GraphQLClient:
     """A client of a running server."""
-    app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
-    with TestClient(app) as http:
-        yield GraphQLClient(http)
+    return GraphQLClient(auth_client.http)

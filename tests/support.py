@@ -1,12 +1,11 @@
-"""The clock, the client and the documents of the tests."""
+"""The documents of the tests, and a client that knows them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from httpx2 import Response
-from starlette.testclient import TestClient
+from gqlauth.testing import FrozenClock
+from gqlauth.testing.client import GraphQLClient as Client
 
 PASSWORD = "correct horse battery"
 
@@ -46,50 +45,12 @@ DELETE_ACCOUNT = """
 ME = "query Me { me { id email name emailVerified createdAt } }"
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let this many seconds pass."""
-        self.now += timedelta(seconds=seconds)
+# Our own name for it; most tests take the fixture.
+Clock = FrozenClock
 
 
-class GraphQLClient:
-    """Sends documents as a user's client would."""
-
-    def __init__(self, http: TestClient) -> None:
-        self.http = http
-
-    def post(self, document: str, variables: dict[str, Any] | None = None, token: str | None = None) -> Response:
-        """Send one request and return the whole answer."""
-        headers = {"authorization": f"Bearer {token}"} if token is not None else {}
-        body = {"query": document, "variables": variables}
-        response: Response = self.http.post("/graphql", json=body, headers=headers)
-        return response
-
-    def execute(
-        self, document: str, variables: dict[str, Any] | None = None, token: str | None = None
-    ) -> dict[str, Any]:
-        """Return the data of an answer without errors."""
-        answer = self.post(document, variables, token).json()
-        assert "errors" not in answer, answer
-        data: dict[str, Any] = answer["data"]
-        return data
-
-    def refused(
-        self, document: str, variables: dict[str, Any] | None = None, token: str | None = None
-    ) -> dict[str, Any]:
-        """Return the extensions of the one top-level error that a guard answered with."""
-        answer = self.post(document, variables, token).json()
-        assert len(answer["errors"]) == 1, answer
-        extensions: dict[str, Any] = answer["errors"][0]["extensions"]
-        return extensions
+class GraphQLClient(Client):
+    """Sends our own documents as a user's client would."""
 
     def signup(self, email: str = "ada@example.com", password: str = PASSWORD, name: str = "Ada") -> dict[str, Any]:
         """Sign up and return what `signup` answered."""

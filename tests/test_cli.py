@@ -19,7 +19,6 @@ import pytest
 
 from gqlauth import Auth, Settings, migrations
 from gqlauth.cli import main
-from gqlauth.clock import utc_now
 from gqlauth.keys import service as keys
 from tests.processes import GQLAUTH, TIMEOUT, environment
 from tests.support import ME, PASSWORD, Clock, GraphQLClient
@@ -271,10 +270,10 @@ def test_the_prompt_does_not_show_the_password(ready: Command, database_url: str
 def issued(auth: Auth, clock: Clock, ago: int = 0) -> str:
     """Return an access token that was issued so many seconds ago."""
     keys.load(auth.runtime)
-    clock.now = utc_now()
-    until = utc_now()
+    until = clock.now.replace(year=clock.now.year + 1)
     clock.advance(-ago)
-    token, _ = auth.runtime.tokens.issue(UUID(int=1), UUID(int=2), until=until.replace(year=until.year + 1))
+    token, _ = auth.runtime.tokens.issue(UUID(int=1), UUID(int=2), until=until)
+    clock.advance(ago)
     auth.runtime.database.dispose()
     return token
 
@@ -316,7 +315,6 @@ def test_nested_or_undecodable_input_is_not_a_token(bare: Command) -> None:
 
 
 def test_sessions_are_listed_and_one_is_ended_at_once(gqlauth: Command, client: GraphQLClient, clock: Clock) -> None:
-    clock.now = utc_now()  # as it is for the command line
     here = client.signup()
     clock.advance(1)
     client.http.headers["user-agent"] = "a phone"
@@ -331,8 +329,7 @@ def test_sessions_are_listed_and_one_is_ended_at_once(gqlauth: Command, client: 
     assert failed(gqlauth("sessions", "revoke", ended)) == "there is no such session"
 
 
-def test_all_sessions_of_an_account_are_ended_at_once(gqlauth: Command, client: GraphQLClient, clock: Clock) -> None:
-    clock.now = utc_now()
+def test_all_sessions_of_an_account_are_ended_at_once(gqlauth: Command, client: GraphQLClient) -> None:
     eve, payloads = client.signup("eve@example.com"), [client.signup(), client.login()]
     assert done(gqlauth("sessions", "revoke", "--user", "ada@example.com")) == "ended 2\n"
     for payload in payloads:

@@ -195,8 +195,7 @@ class Auth(Generic[UserT]):
         ]
 
     async def _jwks(self, request: Request) -> Response:
-        ring = self.runtime.tokens.keys
-        assert ring is not None  # noqa: S101 -- the lifespan has loaded them
+        ring = self.runtime.tokens.ring()
         body = tokens.jwks(ring, self.settings.algorithm)
         answer = JSONResponse(body, media_type="application/json; charset=utf-8")
         return safely(answer, cache_control=f"public, max-age={JWKS_SECONDS}")

@@ -153,7 +153,7 @@ class AccessTokens:
         }
         if scopes:
             claims["scope"] = " ".join(sorted(scopes))
-        keys = self._ring()
+        keys = self.ring()
         header = {"typ": TYPE} | ({"kid": keys.signing_kid} if keys.signing_kid else {})
         token = jwt.encode(claims, keys.signing_key, algorithm=self.algorithm, headers=header)
         return token, seconds
@@ -170,7 +170,8 @@ class AccessTokens:
             raise InvalidToken(Reason.TOKEN_EXPIRED)
         return claims
 
-    def _ring(self) -> KeyRing:
+    def ring(self) -> KeyRing:
+        """Return the keys of this moment. Raise `RuntimeError` before any are loaded."""
         if self.keys is None:
             raise RuntimeError("no keys are loaded: run inside Auth.lifespan")
         return self.keys
@@ -192,7 +193,7 @@ class AccessTokens:
             raise InvalidToken(Reason.TOKEN_INVALID)
         if header.get("alg") != self.algorithm or "crit" in header or "b64" in header:
             raise InvalidToken(Reason.TOKEN_INVALID)
-        keys, kid = self._ring(), header.get("kid")
+        keys, kid = self.ring(), header.get("kid")
         if not isinstance(kid, str | None) or kid not in keys.verifying:
             raise UnknownKey(Reason.TOKEN_INVALID)
         return keys.verifying[kid]

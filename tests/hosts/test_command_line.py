@@ -152,7 +152,7 @@ def test_an_application_that_cannot_be_had_is_one_line(
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_name_may_be_left_out_and_the_variable_serves_as_well(folder: Path) -> None:
     for options, variables in ((("--app", "our_shop"), {}), ((), {"app": "our_shop:auth"})):
-        result = run(*options, "db", "current", folder=folder, PYTHONPATH=str(Path(__file__).parents[2]), **variables)
+        result = run(*options, "db", "current", folder=folder, **variables)
         assert result.stdout.startswith("the database lacks customers"), result.stderr
 
 

@@ -141,6 +141,27 @@ def test_nobody_sets_what_is_gqlauths_own(settings: Settings) -> None:
         assert GraphQLClient(http).login()["code"] == "INVALID_CREDENTIALS"
 
 
+def test_a_column_that_no_input_names_is_not_set(client: GraphQLClient) -> None:
+    """Mass assignment (ASVS 15.3.3): `points` is a column of the host's, and no input has it."""
+    answer = client.post(SIGNUP, {"input": ADA | {"points": 1_000}}).json()
+    assert "type 'SignupInput' not to include unknown field 'points'" in answer["errors"][0]["message"]
+    token = signup(client)["accessToken"]
+    answer = client.post(UPDATE, {"input": {"points": 1_000}}, token).json()
+    assert "type 'UpdateProfileInput' not to include unknown field 'points'" in answer["errors"][0]["message"]
+    assert client.execute("{ me { points } }", token=token) == {"me": {"points": 100}}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_without_the_lifespan_it_is_said_what_is_missing(auth: Auth[Customer]) -> None:
+    app, query = Starlette(routes=auth.routes(create_schema())), {"query": "{ me { id } }"}
+    with pytest.raises(RuntimeError, match=r"^gqlauth is not running: give your application lifespan=auth\.lifespan$"):
+        TestClient(app).post("/graphql", json=query)
+    with pytest.raises(RuntimeError, match=r"^no keys are loaded: run inside Auth\.lifespan$"):
+        TestClient(app).get("/.well-known/jwks.json")
+    assert TestClient(app, raise_server_exceptions=False).post("/graphql", json=query).status_code == 500
+    assert TestClient(app).get("/readyz").status_code == 503
+
+
 def test_a_database_that_the_host_has_not_migrated_is_told_in_one_line(auth: Auth[Customer]) -> None:
     app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
     with (

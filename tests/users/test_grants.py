@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -216,3 +217,11 @@ def test_grants_at_once_end_as_one_and_never_pass_the_most(
     assert any(done)
     for other in others:
         other.runtime.database.dispose()
+
+
+def test_no_mutation_grants_anything() -> None:
+    """Nobody can give themselves a role through the API: no input and no argument has the word."""
+    printed = gqlauth.Schema(gqlauth.Query, gqlauth.Mutation).as_str()
+    taken = re.findall(r"input \w+ \{.*?\n\}|\(.*?\)", re.sub('"""?.*?"""?', "", printed, flags=re.DOTALL), re.DOTALL)
+    assert len(taken) > 5
+    assert [part for part in taken if re.search("role|scope|grant", part, re.IGNORECASE)] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -67,7 +67,8 @@ class Auth(Generic[UserT]):
     """Everything that an application needs of gqlauth.
 
     - `settings` default to the `GQLAUTH_*` variables.
-    - `user` is the host's own class for users, mapped with `UserColumns`; its migrations are the host's then.
+    - `user` is the host's own class for users, mapped with `UserColumns`; all of the tables are the host's to migrate
+      then.
     - `engine` is the host's engine, sync or async, in place of `settings.database_url`.
     - `context` is what resolvers find in `info.context`: a subclass of `Context`.
     - `before_signup` is asked before an account is written, and may raise an `AuthError`. A plain function is called in
@@ -96,11 +97,15 @@ class Auth(Generic[UserT]):
 
     @property
     def metadata(self) -> sa.MetaData:
-        """What gqlauth's tables are part of; the host's own where it has a class for users: `target_metadata`."""
+        """What gqlauth's tables are part of: the host's own where it has a class for users, for `target_metadata`."""
         return self.runtime.models.metadata
 
+    def include_name(self, name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+        """Leave our tables to us: for `include_name` in the `env.py` of a host that has no class for users."""
+        return not migrations.is_ours(self.runtime.database, name, kind, parents.get("schema_name"))
+
     def create_tables(self) -> None:
-        """Make the tables of the host's metadata that are not there yet. For examples and tests: migrations do more."""
+        """Make the tables of `metadata` that are not there yet. For examples and tests: migrations do more."""
         migrations.create_tables(self.runtime.database)
 
     @overload
@@ -261,8 +266,7 @@ class Auth(Generic[UserT]):
         ]
 
     async def _jwks(self, request: Request) -> Response:
-        ring = self.runtime.tokens.keys
-        assert ring is not None  # noqa: S101 -- the lifespan has loaded them
+        ring = self.runtime.tokens.ring()
         body = tokens.jwks(ring, self.settings.algorithm)
         answer = JSONResponse(body, media_type="application/json; charset=utf-8")
         return safely(answer, cache_control=f"public, max-age={JWKS_SECONDS}")

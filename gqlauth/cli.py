@@ -27,6 +27,8 @@ from gqlauth.tokens import InvalidToken
 from gqlauth.users import service as users_service
 from gqlauth.users.models import UserColumns
 
+HOST_MIGRATED = "all there: the tables are your application's, and so are the migrations"
+
 
 def main() -> None:
     """Run the command line."""
@@ -44,9 +46,10 @@ def main() -> None:
 @click.version_option(package_name="gqlauth")
 @click.option(
     "--app",
-    envvar="GQLAUTH_APP",
+    envvar=settings.APP_VARIABLE,
     metavar="MODULE:NAME",
-    help="Where your application keeps its gqlauth.Auth. Without it, the GQLAUTH_* variables count alone.",
+    help="Where your application keeps its gqlauth.Auth; NAME is auth unless given. Without it, the GQLAUTH_* "
+    "variables count alone.",
 )
 @click.pass_context
 def cli(context: click.Context, app: str | None) -> None:
@@ -60,19 +63,22 @@ def cli(context: click.Context, app: str | None) -> None:
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that answer.")
 def serve(host: str, port: int, workers: int) -> None:
     """Start the server: creates, migrates and serves."""
+    _refuse_app("what --app names is started by an ASGI server, such as uvicorn")
     server.serve(Settings.from_environ(), host, port, workers)
 
 
 @cli.command()
 def schema() -> None:
     """Print the GraphQL schema."""
+    _refuse_app("the schema of what --app names is printed by: strawberry export-schema")
     click.echo(create_schema().as_str())
 
 
 @cli.command("settings")
 def show_settings() -> None:
     """Print every setting with its value and meaning."""
-    for row in settings.describe(Settings.from_environ()):
+    app = click.get_current_context().obj
+    for row in settings.describe(_load(app).settings if app else Settings.from_environ()):
         click.echo(f"{row.variable}={settings.show(row.value)}\n    {row.description}")
 
 
@@ -94,15 +100,21 @@ def db() -> None:
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Bring the database to the newest revision."""
-    changed = migrations.upgrade(_runtime().database)
-    click.echo(f"{'upgraded to' if changed else 'already at'} {migrations.HEAD}")
+    """Bring the database to the newest revision; look whether an application's tables are there."""
+    database = _runtime().database
+    changed = migrations.upgrade(database)
+    done = f"{'upgraded to' if changed else 'already at'} {migrations.HEAD}"
+    click.echo(HOST_MIGRATED if database.models.host_migrates else done)
 
 
 @db.command("current")
 def db_current() -> None:
-    """Print the database's revision."""
-    click.echo(migrations.current(_runtime().database) or "none: run gqlauth db upgrade")
+    """Print the database's revision; look whether an application's tables are there."""
+    database = _runtime().database
+    if database.models.host_migrates:
+        click.echo(migrations.state(database) or HOST_MIGRATED)
+    else:
+        click.echo(migrations.current(database) or "none: run gqlauth db upgrade")
 
 
 @cli.group("keys")
@@ -249,7 +261,7 @@ def token_inspect(source: IO[str]) -> None:
 def _runtime() -> Runtime:
     """Return the runtime of the host's application, or the one that the variables describe."""
     context = click.get_current_context()
-    runtime = create_runtime(Settings.from_environ()) if context.obj is None else _load(context.obj).runtime
+    runtime = _load(context.obj).runtime if context.obj else create_runtime(Settings.from_environ())
     context.call_on_close(runtime.database.dispose)
     return runtime
 
@@ -261,11 +273,21 @@ def _load(app: str) -> Auth[Any]:
     sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module), name or "auth")
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"{app} cannot be imported: {error}") from None
+    except ConfigurationError:
+        raise
+    # Whatever the host's module does wrong while it is imported, it is told in one line.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{app} cannot be imported: {type(error).__name__}: {reason}") from None
     if not isinstance(found, Auth):
         raise ConfigurationError(f"{app} is no gqlauth.Auth")
     return found
+
+
+def _refuse_app(instead: str) -> None:
+    """Say what to do instead where the host's application is none of our business."""
+    if click.get_current_context().obj:
+        raise click.UsageError(instead)
 
 
 def _ready_runtime() -> Runtime:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -23,10 +23,13 @@ from gqlauth.models import Models, create_models
 from gqlauth.settings import is_in_memory, with_our_driver
 
 if TYPE_CHECKING:
+    import psycopg
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 POOL_SIZE = 10
 BUSY_TIMEOUT_SECONDS = 10
+# Drivers whose URLs have the options that ours have.
+SAME_OPTIONS = ("psycopg", "psycopg_async", "psycopg2", "pysqlite", "aiosqlite")
 
 
 class Database:
@@ -41,6 +44,8 @@ class Database:
         self.source = source
         self.engine, self._is_ours = choose_engine(source)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        if self.is_sqlite and self.models.schema is not None:
+            raise ConfigurationError("SQLite has no schemas: GQLAUTH_TABLE_SCHEMA is for PostgreSQL")
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, autobegin=False)
         # SQLite has one writer. Threads that queue here are woken at once; in SQLite's own queue they poll.
         self._writer: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
@@ -83,25 +88,47 @@ def emit(db: Session, *events: Event) -> None:
 def choose_engine(source: URL | Engine | AsyncEngine) -> tuple[Engine, bool]:
     """Return the engine to work with, and whether it is our own.
 
-    A host's engine is shared where that changes nothing for the host: PostgreSQL by psycopg. On SQLite our transactions
-    begin in another way, so there, and with another driver, ours is a small engine of its own on the same database.
-    Raises `ConfigurationError` for a database in memory, which no other engine sees.
+    The pool of a host's engine is shared where that changes nothing for the host: PostgreSQL by psycopg. On SQLite our
+    transactions begin in another way, so there, and with another driver, ours is a small engine of its own on the same
+    database. Raises `ConfigurationError` for one that another engine cannot reach by this URL alone.
     """
     if isinstance(source, URL):
         return create_engine(source), True
     if isinstance(source, Engine) and (source.dialect.name, source.dialect.driver) == ("postgresql", "psycopg"):
-        return source, False
-    if is_in_memory(source.url):
+        # Whatever the host's transactions are, ours lock rows and then read what others have committed.
+        shared = source.execution_options(isolation_level="READ COMMITTED")
+        shared.hide_parameters = True
+        return shared, False
+    return create_engine(_url_for_us(source)), True
+
+
+def _url_for_us(source: Engine | AsyncEngine) -> URL:
+    """Return the URL by which we reach the database of an engine that is not shared."""
+    url = source.url
+    if source.dialect.name not in ("sqlite", "postgresql"):
+        raise ConfigurationError(f"gqlauth works on SQLite and PostgreSQL, not on {source.dialect.name}")
+    if is_in_memory(url):
         raise ConfigurationError("the engine's SQLite database is in memory, where gqlauth cannot reach it: use a file")
-    return create_engine(with_our_driver(source.url)), True
+    foreign = set() if source.dialect.driver in SAME_OPTIONS else set(url.query) - {"host", "port"}
+    if foreign:
+        raise ConfigurationError(
+            f"psycopg knows no {', '.join(sorted(foreign))} of the engine's URL: set GQLAUTH_DATABASE_URL in its place"
+        )
+    return with_our_driver(url)
 
 
 def create_engine(url: URL) -> Engine:
-    """Return an engine whose transactions mean the same on SQLite and PostgreSQL."""
+    """Return an engine whose transactions mean the same on SQLite and PostgreSQL.
+
+    Raises `ConfigurationError` if the driver is not installed.
+    """
     # Errors are logged, and what a statement was given is private: addresses, hashes, the signing key (ASVS 16.2.5).
     options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_SIZE, "hide_parameters": True}
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True, **options)
+        try:
+            return sa.create_engine(url, pool_pre_ping=True, **options)
+        except ModuleNotFoundError:
+            raise ConfigurationError('PostgreSQL needs psycopg: pip install "gqlauth[postgres]"') from None
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
     sa.event.listen(engine, "do_connect", _create_file)
     sa.event.listen(engine, "connect", _configure_sqlite)
@@ -156,7 +183,7 @@ class Lookup(Protocol):
         """Return the row, as a tuple, or None."""
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close its connection."""
 
 
 def lookup(database: Database, key: sa.SQLColumnExpression[UUID], columns: sa.Select[*tuple[Any, ...]]) -> Lookup:
@@ -204,14 +231,15 @@ def _as_it_is(value: Any) -> Any:
 class PostgreSQLLookup:
     """Shares round trips: keys that arrive while a statement is in flight are asked for together in the next one.
 
-    As on SQLite, the statement is compiled once and the driver is asked directly, on a connection that is kept.
+    As on SQLite, the statement is compiled once and the driver is asked directly, on a connection that is kept. It is
+    none of the pool's: a host's may be so small that nothing else would get one.
     """
 
     def __init__(self, engine: Engine, key: sa.SQLColumnExpression[UUID], columns: sa.Select[*tuple[Any, ...]]) -> None:
         self._engine = engine
         statement = columns.add_columns(key).where(key == sa.any_(sa.bindparam("keys", None, sa.ARRAY(sa.Uuid()))))
         self._sql = str(statement.compile(dialect=engine.dialect, compile_kwargs=WRITTEN_OUT))
-        self._connection: Connection | None = None
+        self._connection: psycopg.Connection[Any] | None = None
         self._waiting: dict[UUID, asyncio.Future[tuple[Any, ...] | None]] = {}
         self._worker: asyncio.Task[None] | None = None
 
@@ -226,7 +254,7 @@ class PostgreSQLLookup:
         return await asyncio.shield(future)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
@@ -256,13 +284,17 @@ class PostgreSQLLookup:
                 return self._ask(self._connection, keys)
             except Exception:
                 # The server may have closed the connection since it was last used; whatever it was, a new one tells.
-                self._connection.invalidate()
                 self._connection.close()
-        self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._connection = self._connect()
         return self._ask(self._connection, keys)
 
-    def _ask(self, connection: Connection, keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
-        driver = connection.connection.driver_connection
-        assert driver is not None  # noqa: S101 -- an open connection has its driver's
-        rows = driver.execute(self._sql, {"keys": keys})
+    def _connect(self) -> psycopg.Connection[Any]:
+        fairy = self._engine.raw_connection()
+        connection = cast("psycopg.Connection[Any]", fairy.driver_connection)
+        fairy.detach()
+        connection.autocommit = True
+        return connection
+
+    def _ask(self, connection: psycopg.Connection[Any], keys: list[UUID]) -> dict[UUID, tuple[Any, ...]]:
+        rows = connection.execute(self._sql, {"keys": keys})
         return {row[-1]: row[:-1] for row in rows}

@@ -78,7 +78,7 @@ def _database(runtime: Runtime) -> Iterator[Finding]:
     if state is not None:
         yield Finding(Level.WRONG, f"migrations: {state}")
         return
-    yield Finding(Level.FINE, f"migrations: {'all run' if runtime.models.is_host else f'at {migrations.HEAD}'}")
+    yield Finding(Level.FINE, f"migrations: {'all run' if runtime.models.host_migrates else f'at {migrations.HEAD}'}")
     yield _keys(runtime)
 
 

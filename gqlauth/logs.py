@@ -24,7 +24,7 @@ WARNINGS = (
 )
 
 
-def line(name: str, **values: object) -> str:
+def line(name: str, /, **values: object) -> str:
     """Return one log line. None is left out; anything but plain text is quoted as JSON."""
     shown = {key: str(value) for key, value in values.items() if value is not None}
     return " ".join([name, *(f"{key}={_quoted(text)}" for key, text in shown.items())])

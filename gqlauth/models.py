@@ -19,14 +19,14 @@ from gqlauth.users.models import GrantColumns, UserColumns
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The four classes that every service asks for. `is_host` tells whether the tables are the host's to migrate."""
+    """The four classes that every service asks for. `host_migrates` tells whose migrations make their tables."""
 
     User: type[UserColumns]
     Grant: type[GrantColumns]
     Session: type[SessionColumns]
     Key: type[KeyColumns]
     prefix: str
-    is_host: bool
+    host_migrates: bool
 
     @property
     def tables(self) -> list[sa.Table]:
@@ -49,34 +49,44 @@ class Models:
 def create_models(user: type[UserColumns] | None = None, prefix: str = "", schema: str | None = None) -> Models:
     """Map our tables, named with `prefix`, in `schema` (PostgreSQL).
 
-    With a host's own class for users, they go into its metadata and into the schema of its table; else into a metadata
-    of their own. Raises `ConfigurationError` if the host's class or its other tables leave no room for ours.
+    With a host's own class for users, they go into its metadata and beside its table, whatever schema that is in; else
+    into a metadata of their own. Raises `ConfigurationError` if the host's class or its tables leave no room for ours.
     """
-    metadata = sa.MetaData(naming_convention=NAMING) if user is None else _metadata_of(user)
-    base = type("Base", (DeclarativeBase,), {"metadata": metadata})
-
-    def mapped(name: str, columns: type, table: str, *args: Any, **attributes: Any) -> Any:
-        names = {"__tablename__": prefix + table, "__table_args__": (*args, {"schema": schema})}
-        try:
-            return type(name, (columns, base), {"__module__": columns.__module__, **names, **attributes})
-        except InvalidRequestError:
-            text = f"there is a table {prefix}{table} already in the metadata of {user}: set GQLAUTH_TABLE_PREFIX"
-            raise ConfigurationError(text) from None
-
-    own: type[UserColumns] = user or mapped("User", UserColumns, "users")
-    schema = cast("sa.Table", own.__table__).schema
+    if user is None:
+        metadata = sa.MetaData(naming_convention=NAMING)
+        own: type[UserColumns] = _map("User", UserColumns, metadata, f"{prefix}users", schema)
+    else:
+        own, table = user, _host_table(user, schema)
+        metadata, schema = table.metadata, table.schema
+    keys = f"{prefix}signing_keys"
     return Models(
         User=own,
-        Grant=mapped("Grant", GrantColumns, "grants", __user__=own),
-        Session=mapped("Session", SessionColumns, "sessions", __user__=own),
-        Key=mapped("Key", KeyColumns, "signing_keys", only_one_signs(f"{prefix}signing_keys")),
+        Grant=_map("Grant", GrantColumns, metadata, f"{prefix}grants", schema, __user__=own),
+        Session=_map("Session", SessionColumns, metadata, f"{prefix}sessions", schema, __user__=own),
+        Key=_map("Key", KeyColumns, metadata, keys, schema, only_one_signs(keys)),
         prefix=prefix,
-        is_host=user is not None,
+        host_migrates=user is not None,
     )
 
 
-def _metadata_of(user: type[UserColumns]) -> sa.MetaData:
+def _map(
+    name: str, columns: type, metadata: sa.MetaData, table: str, schema: str | None, *parts: Any, **attributes: Any
+) -> Any:
+    """Return a mapped class of these columns; `parts` are what its table has besides, `attributes` what the class."""
+    base = type("Base", (DeclarativeBase,), {"metadata": metadata})
+    told = {"__module__": columns.__module__, "__tablename__": table, "__table_args__": (*parts, {"schema": schema})}
+    try:
+        return type(name, (columns, base), told | attributes)
+    except InvalidRequestError:
+        raise ConfigurationError(
+            f"your metadata has a table {table} already, which gqlauth would make: set GQLAUTH_TABLE_PREFIX"
+        ) from None
+
+
+def _host_table(user: type[UserColumns], schema: str | None) -> sa.Table:
     table = getattr(user, "__table__", None)
     if not isinstance(table, sa.Table) or not issubclass(user, UserColumns):
         raise ConfigurationError(f"{user} is not a mapped class with gqlauth.UserColumns")
-    return table.metadata
+    if schema not in (None, table.schema):
+        raise ConfigurationError(f"GQLAUTH_TABLE_SCHEMA is {schema}, but {table.fullname} is your own: set it there")
+    return table

@@ -85,11 +85,13 @@ def create_runtime(
     events = Events(log_event)
     # mypy takes a class's __hash__ for that of its instances.
     models = create_models(user, settings.table_prefix, settings.table_schema)  # type: ignore[arg-type]
+    database = Database(settings.url if engine is None else engine, events, models)
+    settings.check_encryption(database.engine.dialect.name)
     return Runtime(
         settings=settings,
         clock=clock,
         events=events,
-        database=Database(settings.url if engine is None else engine, events, models),
+        database=database,
         tokens=AccessTokens(
             algorithm=settings.algorithm,
             issuer=settings.token_issuer,

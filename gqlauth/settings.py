@@ -17,6 +17,8 @@ from gqlauth.tokens import Algorithm as Algorithm
 
 PREFIX = "GQLAUTH_"
 SECRET = {"secret": True}
+# What the command line reads besides the settings.
+APP_VARIABLE = f"{PREFIX}APP"
 
 Seconds = Annotated[int, Meta(gt=0)]
 
@@ -47,10 +49,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "sqlite:///gqlauth.db"
     )
     table_prefix: Annotated[
-        str, Meta(pattern="^([a-z][a-z0-9_]{0,23})?$", description="What the names of the tables begin with.")
+        str,
+        Meta(pattern="^((?!sqlite_)[a-z][a-z0-9_]{0,23})?\\Z", description="What the names of the tables begin with."),
     ] = ""
     table_schema: Annotated[
-        Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,62}$")] | None,
+        Annotated[str, Meta(pattern="^(?!pg_)[a-z][a-z0-9_]{0,62}\\Z")] | None,
         Meta(description="PostgreSQL schema of the tables. Unset: the connection's."),
     ] = None
     algorithm: Annotated[Algorithm, Meta(description="How access tokens are signed.")] = "ES256"
@@ -133,11 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.key_encryption_key is not None:
             for key in self.encryption_keys or ("",):
                 _check_secret("GQLAUTH_KEY_ENCRYPTION_KEY", key)
-        elif self.production and self.url.get_backend_name() != "sqlite" and self.algorithm != "HS256":
-            raise ConfigurationError(
-                "GQLAUTH_KEY_ENCRYPTION_KEY must be set in production on PostgreSQL: "
-                "without it the database holds the signing key in the clear"
-            )
+        self.check_encryption(self.url.get_backend_name())
         if self.bcrypt_cost < 10 and self.environment != "test":
             raise ConfigurationError("GQLAUTH_BCRYPT_COST below 10 is only for GQLAUTH_ENVIRONMENT=test")
         if "*" in self.cors_origins:
@@ -164,8 +163,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigurationError(
                 "GQLAUTH_DATABASE_URL must name a file: an SQLite database in memory is not shared between threads"
             )
-        if url.get_backend_name() == "sqlite" and self.table_schema is not None:
-            raise ConfigurationError("GQLAUTH_TABLE_SCHEMA is for PostgreSQL; SQLite has no schemas")
+
+    def check_encryption(self, backend: str) -> None:
+        """Raise `ConfigurationError` if the signing key would lie in the clear in a database that others run.
+
+        `backend` is `sqlite` or `postgresql`: of the URL, or of the engine that a host gives in its place.
+        """
+        needed = self.production and backend != "sqlite" and self.algorithm != "HS256"
+        if needed and self.key_encryption_key is None:
+            raise ConfigurationError(
+                "GQLAUTH_KEY_ENCRYPTION_KEY must be set in production on PostgreSQL: "
+                "without it the database holds the signing key in the clear"
+            )
 
     @property
     def url(self) -> URL:
@@ -221,8 +230,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @classmethod
     def unknown(cls, environ: Mapping[str, str]) -> list[str]:
-        """Return the `GQLAUTH_*` variables that no setting reads: usually a misspelt name."""
-        known = {PREFIX + name.upper() for name in cls.__struct_fields__}
+        """Return the `GQLAUTH_*` variables that nothing reads: usually a misspelt name."""
+        known = {APP_VARIABLE, *(PREFIX + name.upper() for name in cls.__struct_fields__)}
         return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
@@ -233,8 +242,9 @@ def is_in_memory(url: URL) -> bool:
 
 
 def with_our_driver(url: URL) -> URL:
-    """Return the URL of the same database with the driver that gqlauth uses."""
-    return url.set(drivername="postgresql+psycopg" if url.get_backend_name() == "postgresql" else "sqlite")
+    """Return the URL of the same database with the driver that gqlauth uses, where it uses any."""
+    drivers = {"postgresql": "postgresql+psycopg", "sqlite": "sqlite"}
+    return url.set(drivername=drivers.get(url.get_backend_name(), url.drivername))
 
 
 def show_url(url: URL) -> str:

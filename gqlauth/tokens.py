@@ -155,7 +155,7 @@ class AccessTokens:
         }
         if scopes:
             claims["scope"] = " ".join(sorted(scopes))
-        keys = self._ring()
+        keys = self.ring()
         header = {"typ": TYPE} | ({"kid": keys.signing_kid} if keys.signing_kid else {})
         token = jwt.encode(claims, keys.signing_key, algorithm=self.algorithm, headers=header)
         return token, seconds
@@ -172,14 +172,15 @@ class AccessTokens:
             raise InvalidToken(Reason.TOKEN_EXPIRED)
         return claims
 
-    def _ring(self) -> KeyRing:
+    def ring(self) -> KeyRing:
+        """Return the keys of this moment. Raise `RuntimeError` before any are loaded."""
         if self.keys is None:
             raise RuntimeError("no keys are loaded: run inside Auth.lifespan")
         return self.keys
 
     def _decode(self, token: str) -> Claims:
         kid = key_id(token, (self.algorithm,))
-        keys = self._ring()
+        keys = self.ring()
         if kid not in keys.verifying:
             raise UnknownKey(Reason.TOKEN_INVALID)
         with refusing():

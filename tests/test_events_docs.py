@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from gqlauth import database, events
+from tests.docs import blocks
 from tests.support import GraphQLClient
-from tests.test_readme import blocks
 
 PAGE = (Path(__file__).parent.parent / "docs" / "events.md").read_text("utf-8")
 

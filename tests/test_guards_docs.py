@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 import gqlauth
 from gqlauth import HasRole, HasScope, IsAuthenticated, IsOwner, IsVerified, Reason, guarded
+from tests.docs import blocks
 from tests.support import GraphQLClient
-from tests.test_readme import blocks
 from tests.viewers import ADA, ANONYMOUS, EXPIRED, WITH, WITHOUT, Asker
 
 GUARDS = (Path(__file__).parent.parent / "docs" / "guards.md").read_text()

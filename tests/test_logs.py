@@ -19,6 +19,7 @@ from gqlauth.accounts import service
 from gqlauth.events import Event, Events, LoginFailed
 from gqlauth.keys import service as keys
 from gqlauth.ratelimit import OWNER, REFRESH
+from gqlauth.users.service import grant, revoke
 from tests.support import DELETE_ACCOUNT, LOGIN, ME, PASSWORD, SIGNUP, Clock, GraphQLClient
 
 USER = r"user_id=(?P<user>[0-9a-f-]{36})"
@@ -92,6 +93,22 @@ def test_a_refused_login_says_why_and_whose_where_that_is_known(
     assert_line(log, f"INFO session_revoked user_id={user} {SESSION}", f"INFO user_disabled user_id={user}")
     client.login()
     assert_line(log, f"WARNING login_failed {FROM} user_id={user} reason=ACCOUNT_DISABLED")
+
+
+def test_what_is_granted_and_taken_is_a_line_each(client: GraphQLClient, auth: Auth, log: io.StringIO) -> None:
+    """ASVS 16.3.1, 16.3.2: a change of what somebody may do."""
+    user = client.signup()["user"]["id"]
+    lines(log)
+    for _ in range(2):
+        grant(auth.runtime, "ada@example.com", "role", "admin")
+    grant(auth.runtime, "ada@example.com", "scope", "it's:mine")
+    assert_line(
+        log,
+        f"INFO grant_added user_id={user} kind=role name=admin",
+        f'INFO grant_added user_id={user} kind=scope name="it\'s:mine"',
+    )
+    revoke(auth.runtime, "ada@example.com", "role", "admin")
+    assert_line(log, f"INFO grant_removed user_id={user} kind=role name=admin")
 
 
 def test_a_refused_field_says_why_and_whose_where_the_token_was_genuine(

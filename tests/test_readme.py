@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shlex
@@ -19,16 +18,12 @@ from gqlauth import Settings
 from gqlauth.errors import AuthErrorCode, Reason
 from gqlauth.settings import describe, show
 from tests.conftest import missing
+from tests.docs import ROOT, blocks, module, page
 from tests.processes import serving
 from tests.support import Clock, GraphQLClient
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-REFRESH = (ROOT / "docs" / "refresh.md").read_text()
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+README = page("README.md")
+REFRESH = page("docs/refresh.md")
 
 
 def test_the_first_command_starts_the_server(tmp_path: Path) -> None:
@@ -64,9 +59,7 @@ def test_the_first_query_and_its_answers(client: GraphQLClient) -> None:
 
 def test_embedding_works_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "shown_in_readme.py").write_text(blocks(README, "python")[0])
-    with TestClient(importlib.import_module("shown_in_readme").app) as http:
+    with module("shown", blocks(README, "python")[0], tmp_path) as shown, TestClient(shown.app) as http:
         client = GraphQLClient(http)
         payload = client.signup()
         answer = client.execute("{ greeting }", token=payload["accessToken"])
@@ -77,7 +70,7 @@ def test_embedding_works_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_table_of_settings_is_complete() -> None:
     rows = re.findall(r"^\| `(GQLAUTH_\w+)` \| (.*?) \| (.*?) \|$", README, re.MULTILINE)
     expected = [
-        (row.variable, f"`{show(row.default)}`" if row.default not in (None, ()) else "", row.description)
+        (row.variable, f"`{show(row.default)}`" if row.default not in (None, (), "") else "", row.description)
         for row in describe(Settings())
     ]
     assert rows == expected

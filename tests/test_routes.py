@@ -12,6 +12,7 @@ import gqlauth
 from gqlauth import Auth, HasRole, HasScope, Settings, guarded
 from gqlauth.app import create_schema
 from tests.support import GraphQLClient
+from tests.tables import Key
 
 
 def test_the_process_and_the_database_say_that_they_live(client: GraphQLClient) -> None:
@@ -22,7 +23,7 @@ def test_the_process_and_the_database_say_that_they_live(client: GraphQLClient) 
 
 def test_readyz_fails_where_the_database_does_and_healthz_does_not(auth: Auth, client: GraphQLClient) -> None:
     with auth.runtime.database.transaction() as db:
-        db.execute(sa.text("DROP TABLE signing_keys"))
+        db.execute(sa.text(f"DROP TABLE {Key.__table__}"))
     assert client.http.get("/readyz").status_code == 503
     assert client.http.get("/healthz").status_code == 200
 

@@ -18,9 +18,9 @@ from starlette.testclient import TestClient
 from gqlauth import InvalidToken, Reason, TokenVerifier, VerifiedToken, jwks, tokens, verify_token
 from gqlauth.clock import utc_now
 from tests import forge
+from tests.docs import blocks
 from tests.processes import Server, run, serving
 from tests.support import LOGIN, ME, PASSWORD, SIGNUP, Clock
-from tests.test_readme import blocks
 
 PAGE = (Path(__file__).parent.parent / "docs" / "verify.md").read_text("utf-8")
 ISSUER = "http://127.0.0.1:8000"

@@ -31,7 +31,7 @@ def current(database: Database) -> str | None:
 
 def state(database: Database) -> str | None:
     """Return what the database lacks and what to do about it, in one line; None if it has all that is needed."""
-    if database.models.is_host:
+    if database.models.host_migrates:
         lacking = ", ".join(_lacking(database))
         return f"the database lacks {lacking}; run the migrations of your application" if lacking else None
     revision = current(database)
@@ -43,7 +43,7 @@ def upgrade(database: Database) -> bool:
 
     Raises `ConfigurationError` if a newer gqlauth has been at it, or if the migrations are a host's and not all run.
     """
-    if database.models.is_host:
+    if database.models.host_migrates:
         if (lacking := state(database)) is not None:
             raise ConfigurationError(lacking)
         return False
@@ -64,9 +64,26 @@ def upgrade(database: Database) -> bool:
 
 
 def create_tables(database: Database) -> None:
-    """Make the tables of a host that are not there yet, without any migration: for examples and tests."""
+    """Make the schemas and tables that are not there yet, ours and a host's, without any migration."""
+    metadata = database.models.metadata
     with database.engine.begin() as connection:
-        database.models.metadata.create_all(connection)
+        for schema in {table.schema for table in metadata.tables.values()}:
+            ensure_schema(connection, schema)
+        metadata.create_all(connection)
+
+
+def ensure_schema(connection: sa.Connection, schema: str | None) -> None:
+    """Make a schema of PostgreSQL, if one is named and it is not there. To make one takes a right of its own."""
+    if schema is not None and not sa.inspect(connection).has_schema(schema):
+        connection.execute(sa.schema.CreateSchema(schema))
+
+
+def is_ours(database: Database, name: str | None, kind: str, schema: str | None) -> bool:
+    """Tell whether what Alembic has found in the database is a table that is migrated here, and not by the host."""
+    models = database.models
+    if models.host_migrates or kind != "table" or schema != models.schema:
+        return False
+    return name == version_table(database) or name in {table.name for table in models.tables}
 
 
 def version_table(database: Database) -> str:
@@ -97,15 +114,14 @@ def _current(connection: sa.Connection, database: Database) -> str | None:
 def _is_empty(connection: sa.Connection, database: Database) -> bool:
     """Tell whether nothing of ours is there; a host's tables may be."""
     inspector, models = sa.inspect(connection), database.models
-    names = (version_table(database), *(table.name for table in models.tables))
-    return not any(inspector.has_table(name, schema=models.schema) for name in names)
+    there = inspector.get_table_names(schema=models.schema)
+    return not any(is_ours(database, name, "table", models.schema) for name in there)
 
 
 def _create(connection: sa.Connection, database: Database) -> None:
     """Make the tables as the models say, and note the newest revision as Alembic would."""
     name, models = version_table(database), database.models
-    if models.schema is not None:
-        connection.execute(sa.schema.CreateSchema(models.schema, if_not_exists=True))
+    ensure_schema(connection, models.schema)
     models.metadata.create_all(connection, models.tables, checkfirst=False)
     version = sa.Table(
         name,

@@ -2,11 +2,14 @@
 
 from alembic import context
 
-from gqlauth.migrations import version_table
+from gqlauth.migrations import ensure_schema, version_table
 
 database = context.config.attributes["database"]
+connection = context.config.attributes["connection"]
+# The table that notes the revision is made before the first of them is run.
+ensure_schema(connection, database.models.schema)
 context.configure(
-    connection=context.config.attributes["connection"],
+    connection=connection,
     target_metadata=database.models.metadata,
     version_table=version_table(database),
     version_table_schema=database.models.schema,

@@ -59,7 +59,7 @@ def under_test(auth: Auth[Any], settings: Settings) -> Iterator[None]:
     """
     refuse_production(auth.settings)
     with nullcontext() if auth.settings.environment == "test" else _replaced(auth, settings):
-        if auth.runtime.models.is_host:
+        if auth.runtime.models.host_migrates:
             auth.create_tables()
         yield
 
@@ -86,7 +86,7 @@ def _runtime_for_test(own: Runtime, settings: Settings) -> Runtime:
     fresh = create_runtime(
         settings,
         own.clock,
-        user=own.models.User if own.models.is_host else None,
+        user=own.models.User if own.models.host_migrates else None,
         engine=None if isinstance(source, URL) else source,
         before_signup=own.before_signup,
     )

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -77,8 +77,7 @@ def check_columns(model: type[UserColumns], values: Mapping[str, Any]) -> tuple[
     gqlauth's own columns are never among the first: nobody verifies an address or sets a hash by signing up. A null for
     a column that takes none is as if it had been left out. Raises `InvalidInput` for what the column cannot hold.
     """
-    attributes = sa.inspect(model).column_attrs
-    added = {name: attributes[name].columns[0] for name in set(attributes.keys()) - _own_columns()}
+    added = {name: column for name, column in _columns(model).items() if name not in vars(UserColumns)}
     columns = {name: value for name, value in values.items() if name in added}
     for name, value in columns.items():
         if isinstance(value, str):
@@ -92,12 +91,14 @@ def check_columns(model: type[UserColumns], values: Mapping[str, Any]) -> tuple[
 def taken_column(runtime: Runtime, db: Session, user: UserColumns, changes: Mapping[str, Any]) -> str | None:
     """Return the attribute whose value another account has where the database holds it to be unique; None if none."""
     model = runtime.models.User
-    for attribute in sa.inspect(model).column_attrs:
-        column, value = attribute.columns[0], changes.get(attribute.key, getattr(user, attribute.key))
-        if column.unique and value is not None:
-            others = sa.select(model.id).where(column == value, model.id != user.id)
-            if db.scalar(others) is not None:
-                return str(attribute.key)
+    columns = _columns(model)
+    names = {column: name for name, column in columns.items()}
+    for unique in _unique(cast("sa.Table", model.__table__)):
+        values = {names[column]: changes.get(names[column], getattr(user, names[column])) for column in unique}
+        if None not in values.values():
+            same = (columns[name] == value for name, value in values.items())
+            if db.scalar(sa.select(model.id).where(*same, model.id != user.id)) is not None:
+                return next((name for name in values if name in changes), next(iter(values)))
     return None
 
 
@@ -107,8 +108,18 @@ def camel_case(name: str) -> str:
     return first + "".join(map(str.capitalize, others))
 
 
-def _own_columns() -> set[str]:
-    return {name for name in vars(UserColumns) if not name.startswith("_")}
+def _columns(model: type[UserColumns]) -> dict[str, sa.Column[Any]]:
+    """Return the columns of the table by the names that they have in Python. What is calculated of them is none."""
+    mapped = {attribute.key: attribute.columns[0] for attribute in sa.inspect(model).column_attrs}
+    return {name: column for name, column in mapped.items() if isinstance(column, sa.Column)}
+
+
+def _unique(table: sa.Table) -> list[list[sa.Column[Any]]]:
+    """Return the columns that are unique, alone or together: by a constraint or an index."""
+    found = [list(part.columns) for part in table.constraints if isinstance(part, sa.UniqueConstraint)]
+    found += [list(index.columns) for index in table.indexes if index.unique]
+    names = table.columns.keys()
+    return sorted(found, key=lambda columns: [names.index(column.key) for column in columns])
 
 
 def _check_text(text: str, limit: int | None, field: str) -> None:
@@ -140,10 +151,13 @@ def find_by_email(runtime: Runtime, db: Session, email: str, *, lock: bool = Fal
 def grant(runtime: Runtime, email: str, kind: Kind, name: str) -> bool:
     """Give a user a role or a scope; tell whether there is such an account. It counts from the next request on.
 
-    Raises `InvalidInput` for what is no name of a role or scope, or if the user has too many.
+    The access tokens that are out tell of it when they are refreshed. Raises `InvalidInput` for what is no name of a
+    role or scope, or if the user has too many.
     """
     if not GRANT_NAME.fullmatch(name):
-        raise InvalidInput(f"A {kind} is 1 to {MAX_GRANT_LENGTH} printable ASCII characters without blanks or quotes.")
+        raise InvalidInput(
+            f"A {kind} is 1 to {MAX_GRANT_LENGTH} printable ASCII characters without blanks, quotes or backslashes."
+        )
     with runtime.database.transaction() as db:
         user = find_by_email(runtime, db, email, lock=True)
         if user is None:

@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import strawberry
+from sqlalchemy import Index, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 import gqlauth
-from gqlauth import Auth, ConfigurationError, Settings, Signup
+from gqlauth import Auth, AuthError, ConfigurationError, InvalidInput, Settings, Signup
+from gqlauth.accounts import service
+from gqlauth.keys import service as keys
+from gqlauth.runtime import Client
+from gqlauth.sessions.service import SignedIn
 from tests.hosts import shop
 from tests.hosts.shop import Customer, check_invitation, create_schema
 from tests.support import PASSWORD, Clock, GraphQLClient
@@ -154,6 +161,27 @@ def test_nobody_sets_what_is_gqlauths_own(settings: Settings) -> None:
         assert GraphQLClient(http).login()["code"] == "INVALID_CREDENTIALS"
 
 
+def test_a_column_that_no_input_names_is_not_set(client: GraphQLClient) -> None:
+    """Mass assignment (ASVS 15.3.3): `points` is a column of the host's, and no input has it."""
+    answer = client.post(SIGNUP, {"input": ADA | {"points": 1_000}}).json()
+    assert "type 'SignupInput' not to include unknown field 'points'" in answer["errors"][0]["message"]
+    token = signup(client)["accessToken"]
+    answer = client.post(UPDATE, {"input": {"points": 1_000}}, token).json()
+    assert "type 'UpdateProfileInput' not to include unknown field 'points'" in answer["errors"][0]["message"]
+    assert client.execute("{ me { points } }", token=token) == {"me": {"points": 100}}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_without_the_lifespan_it_is_said_what_is_missing(auth: Auth[Customer]) -> None:
+    app, query = Starlette(routes=auth.routes(create_schema())), {"query": "{ me { id } }"}
+    with pytest.raises(RuntimeError, match=r"^gqlauth is not running: give your application lifespan=auth\.lifespan$"):
+        TestClient(app).post("/graphql", json=query)
+    with pytest.raises(RuntimeError, match=r"^no keys are loaded: run inside Auth\.lifespan$"):
+        TestClient(app).get("/.well-known/jwks.json")
+    assert TestClient(app, raise_server_exceptions=False).post("/graphql", json=query).status_code == 500
+    assert TestClient(app).get("/readyz").status_code == 503
+
+
 def test_a_database_that_the_host_has_not_migrated_is_told_in_one_line(auth: Auth[Customer]) -> None:
     app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
     with (
@@ -185,3 +213,51 @@ def test_a_class_that_is_not_mapped_is_refused() -> None:
 def test_other_schemas_keep_our_own_types() -> None:
     create_schema()
     assert "company" not in gqlauth.Schema(gqlauth.Query, gqlauth.Mutation).as_str()
+
+
+class Base(DeclarativeBase):
+    """Of a host whose accounts are unique in other ways than by one column."""
+
+
+class Member(gqlauth.UserColumns, Base):
+    __tablename__ = "members"
+    __table_args__ = (UniqueConstraint("team", "number"), Index("one_nickname", "nickname", unique=True))
+
+    team: Mapped[str] = mapped_column(default="red")
+    number: Mapped[int] = mapped_column(default=0)
+    nickname: Mapped[str | None] = mapped_column(String(10))
+    # Calculated, so nothing that could be written.
+    shirt: Mapped[str] = column_property(sa.literal("shirt of ") + team.column)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"team": "blue", "number": 7}, "INVALID_INPUT", "team"),
+        ({"nickname": "ada", "number": 8}, "INVALID_INPUT", "nickname"),
+        ({"email": "Grace@example.com", "nickname": "ada"}, "EMAIL_TAKEN", "email"),
+        ({"shirt": "none", "number": 8}, "INVALID_INPUT", "shirt"),
+    ],
+)
+def test_what_is_unique_in_another_way_is_refused_at_its_field(
+    settings: Settings, changes: dict[str, Any], code: str, field: str
+) -> None:
+    auth = Auth(settings, user=Member, before_signup=refuse_the_rest)
+    auth.create_tables()
+    keys.ensure(auth.runtime)
+    keys.load(auth.runtime)
+
+    def signup(**extra: Any) -> SignedIn:
+        email = extra.pop("email", "ada@example.com")
+        return service.signup(auth.runtime, email=email, password=PASSWORD, name="Ada", client=Client(), extra=extra)
+
+    signup(email="grace@example.com", team="blue", number=7, nickname="ada")
+    with pytest.raises(AuthError) as refused:
+        signup(**changes)
+    assert (refused.value.code, refused.value.field) == (code, field)
+    auth.runtime.database.dispose()
+
+
+def refuse_the_rest(signup: Signup[Member]) -> None:
+    for name in signup.extra:
+        raise InvalidInput("This is no column.", field=name)

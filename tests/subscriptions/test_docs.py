@@ -17,11 +17,12 @@ from starlette.testclient import TestClient
 from gqlauth import protocol, server, sockets, websocket
 from gqlauth.errors import Reason
 from tests.conftest import missing
+from tests.docs import blocks
 from tests.processes import serving
 from tests.subscriptions.support import PROTOCOL, SESSION_ENDED, Socket, connected
 from tests.subscriptions.test_clients import packages
 from tests.support import LOGOUT, GraphQLClient
-from tests.test_readme import REFRESH, blocks
+from tests.test_readme import REFRESH
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "subscriptions.md").read_text("utf-8")
 __all__ = ["packages"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gqlauth import testing
+from tests.docs import blocks
 from tests.test_public_names import HEAVY, loaded_after
-from tests.test_readme import blocks
 from tests.testing.support import SHOP_CONFTEST, run
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "testing.md").read_text("utf-8")

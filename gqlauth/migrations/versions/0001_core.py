@@ -11,8 +11,6 @@ down_revision = None
 
 def upgrade() -> None:
     prefix, schema = placed()
-    if schema:
-        op.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
     users = f"{prefix}users"
     create_users(users, schema)
     owner = f"{schema}.{users}.id" if schema else f"{users}.id"
@@ -57,7 +55,7 @@ def create_grants(grants: str, schema: str | None, foreign_key: str, owner: str)
         sa.Column("kind", sa.String(5), nullable=False),
         sa.Column("name", sa.String(64), nullable=False),
         sa.PrimaryKeyConstraint("user_id", "kind", "name", name=f"pk_{grants}"),
-        sa.ForeignKeyConstraint(["user_id"], [owner], name=foreign_key, ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], [owner], name=op.f(foreign_key), ondelete="CASCADE"),
         schema=schema,
     )
 
@@ -79,7 +77,7 @@ def create_sessions(sessions: str, schema: str | None, foreign_key: str, owner: 
         sa.Column("ip_address", sa.String(45)),
         sa.Column("user_agent", sa.String(300)),
         sa.PrimaryKeyConstraint("id", name=f"pk_{sessions}"),
-        sa.ForeignKeyConstraint(["user_id"], [owner], name=foreign_key, ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], [owner], name=op.f(foreign_key), ondelete="CASCADE"),
         schema=schema,
     )
     op.create_index(f"ix_{sessions}_user_id", sessions, ["user_id"], schema=schema)

@@ -164,8 +164,15 @@ class Auth(Generic[UserT]):
         finally:
             self.runtime.database.dispose()
 
-    async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context[UserT]:
-        """Return the context of one request: who is asking, and what resolvers need."""
+    async def get_context(
+        self,
+        request: HTTPConnection,
+        response: Response = None,  # type: ignore[assignment]  # FastAPI fills in a Response, but not an optional one
+    ) -> Context[UserT]:
+        """Return the context of one request: who is asking, and what resolvers need. A FastAPI dependency, as it is.
+
+        `response` takes what resolvers set (cookies, headers); without one, the context makes its own.
+        """
         running = self._running
         credentials = read_credentials(request, self.settings)
         if isinstance(credentials, Refused):

@@ -11,6 +11,7 @@ import strawberry
 from gqlauth.context import Context, Viewer, context_of
 from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
+from gqlauth.fields import keep_names
 from gqlauth.permissions import guarded, public
 from gqlauth.sessions import service
 from gqlauth.sessions.models import SessionColumns
@@ -20,6 +21,7 @@ from gqlauth.users.service import device_token
 Info = strawberry.Info[Context, None]
 
 
+@keep_names
 @strawberry.type(description="Somebody is signed in.")
 class AuthPayload:
     """GraphQL's `AuthPayload` (after RFC 6749 section 5.1)."""
@@ -48,6 +50,7 @@ class AuthPayload:
         )
 
 
+@keep_names
 @strawberry.type(description="One sign-in on one device.")
 class Session:
     """GraphQL's `Session`."""
@@ -79,6 +82,7 @@ RefreshResult = Annotated[
 ]
 
 
+@keep_names
 @strawberry.type
 class SessionQuery:
     """The queries of sessions."""
@@ -91,6 +95,7 @@ class SessionQuery:
         return [Session.of(row, viewer) for row in rows]
 
 
+@keep_names
 @strawberry.type
 class SessionMutation:
     """The mutations of sessions."""

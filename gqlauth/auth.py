@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import sqlalchemy as sa
 import strawberry
@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from typing_extensions import TypeVar
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gqlauth import migrations, tokens
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
+ContextT = TypeVar("ContextT", bound=Context[Any], default=Context[UserT])
 
 logger = logging.getLogger("gqlauth")
 
@@ -60,7 +62,7 @@ class Running:
     authenticator: Authenticator
 
 
-class Auth(Generic[UserT]):
+class Auth(Generic[UserT, ContextT]):
     """Everything that an application needs of gqlauth.
 
     - `settings` default to the `GQLAUTH_*` variables.
@@ -78,7 +80,7 @@ class Auth(Generic[UserT]):
         *,
         user: type[UserT] | None = None,
         engine: Engine | AsyncEngine | None = None,
-        context: type[Context[UserT]] = Context,
+        context: type[ContextT] = Context,  # type: ignore[assignment]  # the default of the type variable
         before_signup: Callable[[Signup[UserT]], object] | None = None,
         clock: Clock = utc_now,
     ) -> None:
@@ -168,7 +170,7 @@ class Auth(Generic[UserT]):
         self,
         request: HTTPConnection,
         response: Response = None,  # type: ignore[assignment]  # FastAPI fills in a Response, but not an optional one
-    ) -> Context[UserT]:
+    ) -> ContextT:
         """Return the context of one request: who is asking, and what resolvers need. A FastAPI dependency, as it is.
 
         `response` takes what resolvers set (cookies, headers); without one, the context makes its own.

@@ -7,7 +7,9 @@ from dataclasses import Field, field, make_dataclass
 from typing import Any, TypeVar
 
 import strawberry
+from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.base import StrawberryObjectDefinition, get_object_definition
+from strawberry.types.field import StrawberryField
 from strawberry.utils.str_converters import to_camel_case
 
 T = TypeVar("T")
@@ -21,16 +23,17 @@ def keep_names(cls: type[T]) -> type[T]:
     """
     definition: StrawberryObjectDefinition = get_object_definition(cls, strict=True)
     for own in definition.fields:
-        for named in (own, *own.arguments):
-            named.graphql_name = named.graphql_name or to_camel_case(named.python_name)
+        named: list[StrawberryField | StrawberryArgument] = [own, *own.arguments]
+        for each in named:
+            each.graphql_name = each.graphql_name or to_camel_case(each.python_name)
     return cls
 
 
 def without(*names: str) -> Callable[[type[T]], type[T]]:
     """Return the decorator, above `@strawberry.type`, that leaves out inherited fields, by their Python names.
 
-    `@without("signup", "delete_account")` above a `class Mutation(gqlauth.Mutation)`. Classes below leave them out, too.
-    Raises `TypeError` where there is no field of that name: one that is misspelt would stay in.
+    `@without("signup", "delete_account")` above a `class Mutation(gqlauth.Mutation)`. Classes below leave them
+    out, too. Raises `TypeError` where there is no field of that name: one that is misspelt would stay in.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -49,5 +52,6 @@ def without(*names: str) -> Callable[[type[T]], type[T]]:
 def _hide(cls: type, names: tuple[str, ...]) -> None:
     """Let classes below inherit nothing by these names: Strawberry asks dataclasses, and leaves out what is private."""
     noted: dict[str, Field[Any]] = cls.__dataclass_fields__  # type: ignore[attr-defined]
-    hidden = [(name, strawberry.Private[None], field(default=None, init=False, repr=False)) for name in names]
+    private: Any = strawberry.Private
+    hidden = [(name, private[None], field(default=None, init=False, repr=False)) for name in names]
     noted |= make_dataclass("Hidden", hidden).__dataclass_fields__  # type: ignore[attr-defined]

@@ -34,7 +34,13 @@ class Query(gqlauth.Query):
 auth = Auth(context=TeaContext)
 # Our own route brings the limits of the settings along; here the schema has to be told.
 schema = gqlauth.Schema(Query, gqlauth.Mutation, limits=Limits.of(auth.settings))
-router = GraphQLRouter(schema, "/graphql", context_getter=auth.get_context, allow_queries_via_get=False)
+router = GraphQLRouter(
+    schema,
+    "/graphql",
+    context_getter=auth.get_context,
+    allow_queries_via_get=False,
+    graphql_ide="graphiql" if auth.settings.serves_graphiql else None,
+)
 
 app = FastAPI(lifespan=auth.lifespan)
 app.include_router(router)

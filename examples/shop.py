@@ -1,9 +1,9 @@
 """A tea house with customers of its own: their own table, columns and GraphQL type, roles, guards, and a dataloader.
 
     uv run uvicorn examples.shop:app
-    uv run gqlauth --help   # sign up at http://127.0.0.1:8000/graphql, and see docs/roles.md for how roles are granted
 
-The tables are made at the start, to keep the example short; an application has migrations.
+Then sign up at http://127.0.0.1:8000/graphql. The tables are made at the start, to keep the example short; an
+application has migrations.
 """
 
 from __future__ import annotations

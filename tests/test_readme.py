@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shlex
@@ -20,15 +19,13 @@ from gqlauth.errors import AuthErrorCode, Reason
 from gqlauth.settings import describe, show
 from tests.conftest import missing
 from tests.processes import serving
+from tests.shown import blocks as blocks
+from tests.shown import load
 from tests.support import Clock, GraphQLClient
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 REFRESH = (ROOT / "docs" / "refresh.md").read_text()
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
 def test_the_first_command_starts_the_server(tmp_path: Path) -> None:
@@ -63,10 +60,7 @@ def test_the_first_query_and_its_answers(client: GraphQLClient) -> None:
 
 
 def test_embedding_works_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "shown_in_readme.py").write_text(blocks(README, "python")[0])
-    with TestClient(importlib.import_module("shown_in_readme").app) as http:
+    with TestClient(load(blocks(README, "python")[0], tmp_path, monkeypatch).app) as http:
         client = GraphQLClient(http)
         payload = client.signup()
         answer = client.execute("{ greeting }", token=payload["accessToken"])

@@ -1,0 +1,47 @@
+"""The code that a page of the documentation shows, and the files in examples/, run as a reader would run them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from uuid import uuid4
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CHEAP = {"GQLAUTH_ENVIRONMENT": "test", "GQLAUTH_BCRYPT_COST": "4"}
+
+
+def page(name: str) -> str:
+    """Return the text of a page in docs/."""
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the blocks of code in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def load(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, database_url: str | None = None) -> ModuleType:
+    """Run the code as a module of its own, in a folder of its own, with settings from the environment."""
+    name = f"shown_{uuid4().hex}"
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    for variable, value in CHEAP.items():
+        monkeypatch.setenv(variable, value)
+    if database_url is not None:
+        monkeypatch.setenv("GQLAUTH_DATABASE_URL", database_url)
+    (folder / f"{name}.py").write_text(code, "utf-8")
+    try:
+        return importlib.import_module(name)
+    finally:
+        # Strawberry looks names up in it while a schema is made, and not after.
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def example(name: str) -> str:
+    """Return the code of a file in examples/."""
+    return (ROOT / "examples" / f"{name}.py").read_text("utf-8")

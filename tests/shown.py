@@ -25,15 +25,13 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def load(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, database_url: str | None = None) -> ModuleType:
+def load(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Run the code as a module of its own, in a folder of its own, with settings from the environment."""
     name = f"shown_{uuid4().hex}"
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     for variable, value in CHEAP.items():
         monkeypatch.setenv(variable, value)
-    if database_url is not None:
-        monkeypatch.setenv("GQLAUTH_DATABASE_URL", database_url)
     (folder / f"{name}.py").write_text(code, "utf-8")
     try:
         return importlib.import_module(name)

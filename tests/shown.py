@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 from pathlib import Path
 from types import ModuleType
 from uuid import uuid4
@@ -33,11 +32,7 @@ def load(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     for variable, value in CHEAP.items():
         monkeypatch.setenv(variable, value)
     (folder / f"{name}.py").write_text(code, "utf-8")
-    try:
-        return importlib.import_module(name)
-    finally:
-        # Strawberry looks names up in it while a schema is made, and not after.
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module(name)
 
 
 def example(name: str) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gqlauth.errors import InvalidInput as InvalidInput
     from gqlauth.errors import Unauthenticated as Unauthenticated
     from gqlauth.federation import FederatedSchema as FederatedSchema
+    from gqlauth.fields import without as without
     from gqlauth.guards import HasRole as HasRole
     from gqlauth.guards import HasScope as HasScope
     from gqlauth.guards import IsAuthenticated as IsAuthenticated
@@ -96,6 +97,7 @@ HOMES = {
     "guarded_type": "permissions",
     "public": "permissions",
     "verify_token": "verify",
+    "without": "fields",
 }
 __all__ = list(HOMES)
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import sqlalchemy as sa
 import strawberry
@@ -17,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
+from typing_extensions import TypeVar
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from gqlauth import migrations, tokens, websocket
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
+ContextT = TypeVar("ContextT", bound=Context[Any], default=Context[UserT], covariant=True)
 
 logger = logging.getLogger("gqlauth")
 
@@ -63,7 +65,7 @@ class Running:
     authenticator: Authenticator
 
 
-class Auth(Generic[UserT]):
+class Auth(Generic[UserT, ContextT]):
     """Everything that an application needs of gqlauth.
 
     - `settings` default to the `GQLAUTH_*` variables.
@@ -77,13 +79,36 @@ class Auth(Generic[UserT]):
     Nothing is opened before `lifespan` begins. Raises `ConfigurationError` if these do not fit together.
     """
 
+    @overload
+    def __init__(
+        self: Auth[UserT, Context[UserT]],
+        settings: Settings | None = None,
+        *,
+        user: type[UserT] | None = None,
+        engine: Engine | AsyncEngine | None = None,
+        before_signup: Callable[[Signup[UserT]], object] | None = None,
+        clock: Clock = utc_now,
+    ) -> None: ...
+
+    @overload
     def __init__(
         self,
         settings: Settings | None = None,
         *,
         user: type[UserT] | None = None,
         engine: Engine | AsyncEngine | None = None,
-        context: type[Context[UserT]] = Context,
+        context: type[ContextT],
+        before_signup: Callable[[Signup[UserT]], object] | None = None,
+        clock: Clock = utc_now,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        user: type[UserT] | None = None,
+        engine: Engine | AsyncEngine | None = None,
+        context: type[Any] = Context,
         before_signup: Callable[[Signup[UserT]], object] | None = None,
         clock: Clock = utc_now,
     ) -> None:
@@ -91,7 +116,7 @@ class Auth(Generic[UserT]):
         self._before_signup = before_signup
         ask = self._ask_before_signup if before_signup else None
         self.runtime = create_runtime(self.settings, clock, user=user, engine=engine, before_signup=ask)
-        self._context = context
+        self._context: type[ContextT] = context
         self._sockets = Sockets(self.runtime)
         self._state: Running | None = None
 
@@ -178,8 +203,15 @@ class Auth(Generic[UserT]):
         finally:
             self.runtime.database.dispose()
 
-    async def get_context(self, request: HTTPConnection, response: Response | None = None) -> Context[UserT]:
-        """Return the context of one request: who is asking, and what resolvers need."""
+    async def get_context(
+        self,
+        request: HTTPConnection,
+        response: Response = None,  # type: ignore[assignment]  # FastAPI fills in a Response, but not an optional one
+    ) -> ContextT:
+        """Return the context of one request: who is asking, and what resolvers need. A FastAPI dependency, as it is.
+
+        `response` takes what resolvers set (cookies, headers); without one, the context makes its own.
+        """
         running = self._running
         credentials = read_credentials(request, self.settings)
         if isinstance(credentials, Refused):

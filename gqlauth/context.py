@@ -286,7 +286,11 @@ def context_of(info: strawberry.Info[Any, Any]) -> Context:
     """
     context = info.context
     if isinstance(context, dict):
+        response = context.get("response")
         context = context.get(CONTEXT_KEY)
+        if isinstance(context, Context) and context._response is None and isinstance(response, Response):
+            # The one that Strawberry's view will send, or a cookie would get lost without a word.
+            context.response = response
     if isinstance(context, Context):
         return context
     raise RuntimeError(

@@ -36,6 +36,7 @@ from graphql import (
 )
 from graphql.pyutils import print_path_list
 from graphql.validation.validate import ValidationAbortedError
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
 from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.plan import Plan
@@ -113,7 +114,8 @@ class Documents:
             OverlappingFieldsCanBeMergedRule: _BoundedMerge,
             ValuesOfCorrectTypeRule: _NamedValues,
         }
-        self._rules = (*(ours.get(rule, rule) for rule in specified_rules), *closed)
+        # The last is Strawberry's own: `Maybe` fields take no null.
+        self._rules = (*(ours.get(rule, rule) for rule in specified_rules), *closed, MaybeNullValidationRule)
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
         self._kept_characters = 0
 

@@ -14,6 +14,7 @@ import strawberry
 from graphql import GraphQLError
 from strawberry.extensions import FieldExtension
 
+from gqlauth.fields import keep_names
 from gqlauth.reasons import Reason as Reason
 
 # Of all that is wrong with one request, as much as a person reads.
@@ -62,6 +63,7 @@ class InvalidInput(AuthError):
     message = "This value is not allowed."
 
 
+@keep_names
 @strawberry.type(name="AuthError", description="The mutation was refused; nothing was changed.")
 class AuthErrorType:
     """`AuthError` as GraphQL data."""
@@ -107,9 +109,21 @@ class Unauthenticated(GuardError):
     code = "UNAUTHENTICATED"
     message_for_people = "Sign in to see this."
 
+    @property
+    def challenge(self) -> str:
+        """The value of `WWW-Authenticate` that goes with a 401 (RFC 6750 section 3)."""
+        return bearer_challenge(self.reason)
+
 
 class Forbidden(GuardError):
     """Somebody is signed in, but may not do this."""
 
     code = "FORBIDDEN"
     message_for_people = "You are not allowed to do this."
+
+
+def bearer_challenge(reason: str | None) -> str:
+    """Return the `WWW-Authenticate` of who is not signed in for this reason (RFC 6750 section 3)."""
+    if reason == Reason.TOKEN_MISSING:
+        return "Bearer"
+    return f'Bearer error="invalid_token", error_description="{reason}"'

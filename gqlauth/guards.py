@@ -46,6 +46,11 @@ class IsAuthenticated(AboutViewer):
         """Ask no more: there is a viewer."""
         return True
 
+    @property
+    def schema_directive(self) -> object:
+        """The directive that shows in the printed schema; a host's subclass has its own."""
+        return IsAuthenticatedDirective() if type(self) is IsAuthenticated else super().schema_directive
+
     def __invert__(self) -> Guard:
         """Return the guard that lets in who is not signed in."""
         return Anonymous() if type(self) is IsAuthenticated else super().__invert__()
@@ -83,6 +88,11 @@ class IsVerified(AboutViewer):
     def holds(self, viewer: Viewer, source: Any, info: Info, arguments: dict[str, Any]) -> bool:
         """Look at the viewer."""
         return viewer.email_verified
+
+    @property
+    def schema_directive(self) -> object:
+        """The directive that shows in the printed schema; a host's subclass has its own."""
+        return IsVerifiedDirective() if type(self) is IsVerified else super().schema_directive
 
 
 class HasRole(AboutViewer):
@@ -159,6 +169,16 @@ class IsOwner(AboutViewer):
 
     async def _later(self, viewer: Viewer, owner: Awaitable[Owner]) -> bool:
         return _is(viewer, await owner)
+
+
+@schema_directive(locations=[Location.FIELD_DEFINITION], name="isAuthenticated")
+class IsAuthenticatedDirective:
+    """How `IsAuthenticated` shows in the printed schema, however the host names directives."""
+
+
+@schema_directive(locations=[Location.FIELD_DEFINITION], name="isVerified")
+class IsVerifiedDirective:
+    """How `IsVerified` shows in the printed schema."""
 
 
 @schema_directive(

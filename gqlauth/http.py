@@ -23,7 +23,7 @@ from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
 from gqlauth.context import Context
-from gqlauth.errors import Reason, Unauthenticated
+from gqlauth.errors import Reason, Unauthenticated, bearer_challenge
 from gqlauth.schema import internal_error
 
 JSON = "application/json"
@@ -306,9 +306,7 @@ def challenge(result: ExecutionResult) -> list[tuple[bytes, bytes]]:
         return [(b"www-authenticate", b'Bearer error="insufficient_scope"')]
     if any(refusal.get("code") != Unauthenticated.code for refusal in refusals):
         return []
-    if reason == Reason.TOKEN_MISSING:
-        return [(b"www-authenticate", b"Bearer")]
-    return [(b"www-authenticate", f'Bearer error="invalid_token", error_description="{reason}"'.encode())]
+    return [(b"www-authenticate", bearer_challenge(reason).encode())]
 
 
 def _quality(parameters: list[str]) -> float:

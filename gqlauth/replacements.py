@@ -37,12 +37,16 @@ def find(types: Iterable[Any], bases: Iterable[type]) -> Replacements:
 def replace(field: StrawberryField, replacements: Replacements) -> StrawberryField:
     """Return the field with the host's types in place of ours, as its own and as those of its arguments."""
     kind = _replace(field.type, replacements)
-    arguments = [_replace_argument(argument, replacements) for argument in field.arguments]
-    if kind is field.type and all(new is old for new, old in zip(arguments, field.arguments, strict=True)):
+    # A field without a resolver would remember that it has no arguments, but an extension may bring it one (Relay).
+    given = field.arguments if field.base_resolver else []
+    arguments = [_replace_argument(argument, replacements) for argument in given]
+    if kind is field.type and all(new is old for new, old in zip(arguments, given, strict=True)):
         return field
     # Ours stays as it is: other schemas are made of it.
     changed = copy(field)
-    changed.type, changed.arguments = kind, arguments
+    changed.type = kind
+    if given:
+        changed.arguments = arguments
     return changed
 
 

@@ -14,8 +14,16 @@ from contextlib import aclosing
 from typing import Any
 
 import strawberry
-from graphql import DocumentNode, GraphQLError, Node, OperationDefinitionNode
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLInputObjectType,
+    GraphQLSchema,
+    Node,
+    OperationDefinitionNode,
+)
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types import ExecutionResult
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.execution import ExecutionContext, PreExecutionError
@@ -37,6 +45,8 @@ logger = logging.getLogger("gqlauth")
 INTERNAL_ERROR = "INTERNAL_ERROR"
 # What graphql-core says of a resolver's value that is not of the field's type. It is no GraphQLError of the host's.
 WRONG_RESULT = re.compile(r"(Int|Float|String|Boolean|ID|Enum '\w+') cannot represent ")
+# Where Strawberry says what is wrong with `first`, `last`, `before` and `after`, by errors that are no GraphQLErrors.
+RELAY_ARGUMENTS = "strawberry.relay.utils"
 
 
 @strawberry.type(description="Look.")
@@ -92,6 +102,7 @@ class Schema(strawberry.Schema):
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
         # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
         self._has_plans = not (self.exception_handlers or self._has_hooks)
+        _mark_one_of(self._schema)
         self.limit(limits or Limits())
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
@@ -237,6 +248,14 @@ class Schema(strawberry.Schema):
         """Log nothing: `_masked` logs what is unexpected, and a refusal is an event, not an error."""
 
 
+def _mark_one_of(schema: GraphQLSchema) -> None:
+    """Let graphql-core check `@oneOf` inputs: Strawberry's own rule fails on variables within some fragments."""
+    for kind in schema.type_map.values():
+        definition = kind.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if isinstance(kind, GraphQLInputObjectType) and getattr(definition, "is_one_of", False):
+            kind.is_one_of = True
+
+
 def _preparing(schema: Schema) -> type[SchemaExtension]:
     """Return the extension that brings the limits into Strawberry's own execution."""
 
@@ -291,7 +310,17 @@ def _mask(error: GraphQLError) -> GraphQLError:
     original = error.original_error
     if original is None or (isinstance(original, GraphQLError) and not WRONG_RESULT.match(error.message)):
         return error
+    if isinstance(original, ValueError | TypeError) and _raised_in(original) == RELAY_ARGUMENTS:
+        return GraphQLError(str(original), error.nodes, path=error.path)
     return internal_error(original, error.nodes, error.path)
+
+
+def _raised_in(error: Exception) -> str:
+    """Return the name of the module that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__")) if trace is not None else ""
 
 
 def internal_error(

@@ -1,4 +1,4 @@
-"""The code of the documentation, taken out to be run."""
+"""The code of the documentation and of examples/, run as a reader would run it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from uuid import uuid4
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
+CHEAP = {"GQLAUTH_ENVIRONMENT": "test", "GQLAUTH_BCRYPT_COST": "4"}
 
 
 def page(name: str) -> str:
@@ -34,3 +38,19 @@ def module(name: str, code: str, folder: Path) -> Iterator[ModuleType]:
     finally:
         sys.path.remove(str(folder))
         sys.modules.pop(name, None)
+
+
+def load(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Run the code as a module of its own, in a folder of its own, with settings from the environment."""
+    name = f"shown_{uuid4().hex}"
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    for variable, value in CHEAP.items():
+        monkeypatch.setenv(variable, value)
+    (folder / f"{name}.py").write_text(code, "utf-8")
+    return importlib.import_module(name)
+
+
+def example(name: str) -> str:
+    """Return the code of a file in examples/."""
+    return (ROOT / "examples" / f"{name}.py").read_text("utf-8")

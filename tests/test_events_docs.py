@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from gqlauth import database, events
-from tests.docs import blocks
+from tests.docs import blocks, load, page
 from tests.support import GraphQLClient
 
-PAGE = (Path(__file__).parent.parent / "docs" / "events.md").read_text("utf-8")
+PAGE = page("docs/events.md")
 
 
 def kinds() -> list[type[events.Event]]:
@@ -45,11 +44,9 @@ def test_the_figures_are_those_of_the_code() -> None:
 def test_the_code_of_the_page_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "shown_in_events.py").write_text(blocks(PAGE, "python")[0])
+    app = load(blocks(PAGE, "python")[0], tmp_path, monkeypatch).app
     caplog.set_level("DEBUG", "shop")
-    with TestClient(importlib.import_module("shown_in_events").app) as http:
+    with TestClient(app) as http:
         user_id = GraphQLClient(http).signup()["user"]["id"]
     lines = [record.message for record in caplog.records if record.name == "shop"]
     assert f"mail to the user {user_id}" in lines

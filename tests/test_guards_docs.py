@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from starlette.testclient import TestClient
 
 import gqlauth
 from gqlauth import HasRole, HasScope, IsAuthenticated, IsOwner, IsVerified, Reason, guarded
-from tests.docs import blocks
+from tests.docs import blocks, load, page
 from tests.support import GraphQLClient
 from tests.viewers import ADA, ANONYMOUS, EXPIRED, WITH, WITHOUT, Asker
 
-GUARDS = (Path(__file__).parent.parent / "docs" / "guards.md").read_text()
+GUARDS = page("docs/guards.md")
 NAMES = {guard.__name__: guard for guard in (HasRole, HasScope, IsAuthenticated, IsOwner, IsVerified)}
 
 
@@ -57,12 +56,7 @@ def test_the_table_has_every_guard_and_every_reason_of_theirs() -> None:
 
 
 def test_the_application_works_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("GQLAUTH_ENVIRONMENT", "test")
-    monkeypatch.setenv("GQLAUTH_BCRYPT_COST", "4")
-    (tmp_path / "shown_in_guards.py").write_text(blocks(GUARDS, "python")[0])
-    shown = importlib.import_module("shown_in_guards")
+    shown = load(blocks(GUARDS, "python")[0], tmp_path, monkeypatch)
     with TestClient(shown.app) as http:
         client = GraphQLClient(http)
         token = client.signup()["accessToken"]
@@ -78,8 +72,6 @@ def test_the_application_works_as_shown(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_directives_are_printed_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "printed_in_guards.py").write_text(blocks(GUARDS, "python")[0])
-    printed = importlib.import_module("printed_in_guards").schema.as_str().splitlines()
+    printed = load(blocks(GUARDS, "python")[0], tmp_path, monkeypatch).schema.as_str().splitlines()
     lines = [line for line in blocks(GUARDS, "graphql")[0].splitlines() if line.strip()]
     assert [line for line in lines if line not in printed] == []

@@ -18,7 +18,7 @@ from gqlauth import Settings
 from gqlauth.errors import AuthErrorCode, Reason
 from gqlauth.settings import describe, show
 from tests.conftest import missing
-from tests.docs import ROOT, blocks, module, page
+from tests.docs import ROOT, blocks, load, page
 from tests.processes import serving
 from tests.support import Clock, GraphQLClient
 
@@ -58,8 +58,7 @@ def test_the_first_query_and_its_answers(client: GraphQLClient) -> None:
 
 
 def test_embedding_works_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with module("shown", blocks(README, "python")[0], tmp_path) as shown, TestClient(shown.app) as http:
+    with TestClient(load(blocks(README, "python")[0], tmp_path, monkeypatch).app) as http:
         client = GraphQLClient(http)
         payload = client.signup()
         answer = client.execute("{ greeting }", token=payload["accessToken"])

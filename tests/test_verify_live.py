@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +16,7 @@ from starlette.testclient import TestClient
 from gqlauth import InvalidToken, Reason, TokenVerifier, VerifiedToken, jwks, tokens, verify_token
 from gqlauth.clock import utc_now
 from tests import forge
-from tests.docs import blocks
+from tests.docs import blocks, load
 from tests.processes import Server, run, serving
 from tests.support import LOGIN, ME, PASSWORD, SIGNUP, Clock
 
@@ -110,12 +108,9 @@ def test_a_sibling_refuses_what_is_not_for_it_or_not_by_us(server: Server) -> No
 
 @pytest.fixture
 def page(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(tmp_path)
     shown = blocks(PAGE, "python")[0]
     assert f"{ISSUER}/.well-known/jwks.json" in shown
-    (tmp_path / "shown_in_verify.py").write_text(shown.replace(f"{ISSUER}/.well-known", f"{server.root}/.well-known"))
-    monkeypatch.delitem(sys.modules, "shown_in_verify", raising=False)
-    return importlib.import_module("shown_in_verify")
+    return load(shown.replace(f"{ISSUER}/.well-known", f"{server.root}/.well-known"), tmp_path, monkeypatch)
 
 
 def test_the_service_of_the_page_works(server: Server, page: ModuleType) -> None:

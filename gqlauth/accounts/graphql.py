@@ -9,6 +9,7 @@ import strawberry
 from gqlauth.accounts import service
 from gqlauth.context import Context, context_of
 from gqlauth.errors import AuthErrorType, Refusable
+from gqlauth.fields import keep_names
 from gqlauth.permissions import guarded, public
 from gqlauth.sessions.graphql import AuthPayload
 from gqlauth.users.graphql import User, added_fields, user_type
@@ -18,6 +19,7 @@ Info = strawberry.Info[Context, None]
 USE_COOKIES = "Let the browser keep the tokens in HttpOnly cookies; `refreshToken` is null then."
 
 
+@keep_names
 @strawberry.input(description="A new account.")
 class SignupInput:
     """GraphQL's `SignupInput`."""
@@ -28,6 +30,7 @@ class SignupInput:
     use_cookies: bool = strawberry.field(default=False, description=USE_COOKIES)
 
 
+@keep_names
 @strawberry.input(description="What a person shows to get in.")
 class LoginInput:
     """GraphQL's `LoginInput`."""
@@ -37,6 +40,7 @@ class LoginInput:
     use_cookies: bool = strawberry.field(default=False, description=USE_COOKIES)
 
 
+@keep_names
 @strawberry.input(description="What is to change; what is left out or null stays.")
 class UpdateProfileInput:
     """GraphQL's `UpdateProfileInput`."""
@@ -46,6 +50,7 @@ class UpdateProfileInput:
     )
 
 
+@keep_names
 @strawberry.input(description="A new password, against the current one.")
 class ChangePasswordInput:
     """GraphQL's `ChangePasswordInput`."""
@@ -54,6 +59,7 @@ class ChangePasswordInput:
     new_password: str = strawberry.field(description="8 to 256 characters of anything.")
 
 
+@keep_names
 @strawberry.type(description="The account is gone.")
 class AccountDeleted:
     """GraphQL's `AccountDeleted`."""
@@ -79,6 +85,7 @@ DeleteAccountResult = Annotated[
 ]
 
 
+@keep_names
 @strawberry.type
 class AccountQuery:
     """The queries of accounts."""
@@ -92,6 +99,7 @@ class AccountQuery:
         return User.of_viewer(viewer, viewer.profile)
 
 
+@keep_names
 @strawberry.type
 class AccountMutation:
     """The mutations of accounts."""

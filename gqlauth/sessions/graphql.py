@@ -12,6 +12,7 @@ import strawberry
 from gqlauth.context import Context, Viewer, context_of
 from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
+from gqlauth.fields import keep_names
 from gqlauth.permissions import guarded, public
 from gqlauth.sessions import service
 from gqlauth.sessions.models import SessionColumns
@@ -21,6 +22,7 @@ from gqlauth.users.service import device_token
 Info = strawberry.Info[Context, None]
 
 
+@keep_names
 @strawberry.type(description="Somebody is signed in.")
 class AuthPayload:
     """GraphQL's `AuthPayload` (after RFC 6749 section 5.1)."""
@@ -49,6 +51,7 @@ class AuthPayload:
         )
 
 
+@keep_names
 @strawberry.type(description="One sign-in on one device.")
 class Session:
     """GraphQL's `Session`."""
@@ -75,6 +78,7 @@ class Session:
         )
 
 
+@keep_names
 @strawberry.type(description="The session of this WebSocket has ended. The WebSocket closes next, with code 4401.")
 class SessionEnded:
     """GraphQL's `SessionEnded`."""
@@ -88,6 +92,7 @@ RefreshResult = Annotated[
 ]
 
 
+@keep_names
 @strawberry.type
 class SessionQuery:
     """The queries of sessions."""
@@ -100,6 +105,7 @@ class SessionQuery:
         return [Session.of(row, viewer) for row in rows]
 
 
+@keep_names
 @strawberry.type
 class SessionMutation:
     """The mutations of sessions."""
@@ -154,6 +160,7 @@ class SessionMutation:
         return await context.run(service.end_other_sessions, viewer=context.viewer, client=context.client)
 
 
+@keep_names
 @strawberry.type
 class SessionSubscription:
     """The subscriptions of sessions."""

@@ -9,9 +9,11 @@ from typing import Any, Self
 import strawberry
 
 from gqlauth.context import Profile, Viewer
+from gqlauth.fields import keep_names
 from gqlauth.users.models import UserColumns
 
 
+@keep_names
 @strawberry.type(description="An account.")
 class User:
     """GraphQL's `User`. A host's subclass takes its place: see `gqlauth.Schema`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from mypy import api
 
 ROOT = Path(__file__).parents[2]
+OURS = "gqlauth.users.models.UserColumns"
 HOST = """
 import strawberry
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -65,8 +66,8 @@ def test_mypy_sees_the_hosts_class(tmp_path: Path) -> None:
     assert [text for _, kind, text in found if kind == "note"] == [
         'Revealed type is "host.Customer"',
         'Revealed type is "gqlauth.context.Viewer"',
-        'Revealed type is "gqlauth.auth.Auth[host.Customer]"',
-        'Revealed type is "gqlauth.auth.Auth[gqlauth.users.models.UserColumns]"',
+        'Revealed type is "gqlauth.auth.Auth[host.Customer, host.MyContext]"',
+        f'Revealed type is "gqlauth.auth.Auth[{OURS}, gqlauth.context.Context[{OURS}]]"',
     ]
     wrong = [number for number, line in enumerate(HOST.splitlines(), 1) if line.endswith("# an error")]
     assert [int(number) for number, kind, _ in found if kind == "error"] == wrong

@@ -54,4 +54,4 @@ async def account(viewer: NamedDependency[Viewer]) -> dict[str, str]:
     return {"id": str(viewer.user_id)}
 
 
-app = Litestar([api, account], lifespan=[auth.lifespan])
+app = Litestar([api, account], lifespan=[auth.lifespan], logging_config=None)

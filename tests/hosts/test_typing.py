@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
-
-from mypy import api
 
 ROOT = Path(__file__).parents[2]
 OURS = "gqlauth.users.models.UserColumns"
@@ -59,10 +59,11 @@ def test_mypy_sees_the_hosts_class(tmp_path: Path) -> None:
         "--config-file=",
         f"--cache-dir={ROOT}/.mypy_cache/hosts",
     ]
-    output, errors, _ = api.run([*options, str(file)])
-    assert errors == ""
+    # A process of its own: mypy changes the recursion limit of the one that it runs in.
+    done = subprocess.run([sys.executable, "-m", "mypy", *options, str(file)], capture_output=True, text=True)
+    assert done.stderr == ""
     # The path is that of the run that filled the cache.
-    found = re.findall(r"host\.py:(\d+): (error|note): (.*)", output)
+    found = re.findall(r"host\.py:(\d+): (error|note): (.*)", done.stdout)
     assert [text for _, kind, text in found if kind == "note"] == [
         'Revealed type is "host.Customer"',
         'Revealed type is "gqlauth.context.Viewer"',

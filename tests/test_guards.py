@@ -320,6 +320,17 @@ def test_what_is_no_permission_cannot_be_combined() -> None:
             combine()
 
 
+@pytest.mark.parametrize("options", [{"permission_classes": [IsAuthenticated()]}, {"extensions": [IsAuthenticated()]}])
+def test_a_guard_in_the_wrong_place_says_where_it_goes(options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=r"IsAuthenticated goes into extensions=guarded\(\.\.\.\)"):
+
+        @strawberry.type
+        class Query:
+            x: int = strawberry.field(resolver=lambda: 1, **options)
+
+        gqlauth.Schema(Query)
+
+
 def test_a_class_without_arguments_stands_for_its_instance(asker: Asker) -> None:
     rules = [IsAuthenticated | IsVerified(), IsVerified() & Admin, IsVerified]
     schema = schema_of(rules, resolve, gqlauth.Schema)

@@ -320,13 +320,14 @@ def test_what_is_no_permission_cannot_be_combined() -> None:
             combine()
 
 
-@pytest.mark.parametrize("options", [{"permission_classes": [IsAuthenticated()]}, {"extensions": [IsAuthenticated()]}])
-def test_a_guard_in_the_wrong_place_says_where_it_goes(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("place", ["permission_classes", "extensions"])
+def test_a_guard_in_the_wrong_place_says_where_it_goes(place: str) -> None:
+    field: Any = strawberry.field
     with pytest.raises(TypeError, match=r"IsAuthenticated goes into extensions=guarded\(\.\.\.\)"):
 
         @strawberry.type
         class Query:
-            x: int = strawberry.field(resolver=lambda: 1, **options)
+            x: int = field(resolver=lambda: 1, **{place: [IsAuthenticated()]})
 
         gqlauth.Schema(Query)
 

@@ -25,6 +25,7 @@ from gqlauth.clock import Clock, utc_now
 from gqlauth.context import Authenticator, Context, Identity, Lanes, Refused, Viewer, read_credentials
 from gqlauth.database import Lookup, lookup
 from gqlauth.documents import Limits
+from gqlauth.errors import ConfigurationError
 from gqlauth.events import Event
 from gqlauth.housekeeping import Housekeeping
 from gqlauth.http import GraphQLView, HeaderLimit
@@ -112,6 +113,9 @@ class Auth(Generic[UserT, ContextT]):
         before_signup: Callable[[Signup[UserT]], object] | None = None,
         clock: Clock = utc_now,
     ) -> None:
+        made_of: object = context
+        if not (isinstance(made_of, type) and issubclass(made_of, Context)):
+            raise ConfigurationError(f"context is a subclass of gqlauth.Context, and {context!r} is none")
         self.settings = settings or Settings.from_environ()
         self._before_signup = before_signup
         ask = self._ask_before_signup if before_signup else None
@@ -147,6 +151,9 @@ class Auth(Generic[UserT, ContextT]):
         if listener is not None:
             self.runtime.events.subscribe(listener, event)
             return None
+
+        if not (isinstance(event, type) and issubclass(event, Event)):
+            raise TypeError(f"{event!r} is not a class of events: @auth.on(UserSignedUp)")
 
         def subscribe(listener: Callable[[Any], object]) -> Callable[[Any], object]:
             self.runtime.events.subscribe(listener, event)

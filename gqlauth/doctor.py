@@ -69,7 +69,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 def _database(runtime: Runtime) -> Iterator[Finding]:
     url = runtime.database.engine.url
     if runtime.database.is_sqlite and not Path(url.database or "").exists():
-        yield Finding(Level.WARNING, "database: there is none yet; gqlauth serve will create it")
+        yield Finding(Level.WARNING, "database: there is none yet; the first start makes it")
         return
     state = migrations.state(runtime.database)
     yield Finding(Level.FINE, f"database: {show_url(url)} answers")
@@ -83,6 +83,8 @@ def _database(runtime: Runtime) -> Iterator[Finding]:
 
 
 def _keys(runtime: Runtime) -> Finding:
+    if runtime.settings.algorithm != "HS256" and not keys.every(runtime):
+        return Finding(Level.WARNING, "keys: there is none yet; the first start makes one")
     try:
         keys.load(runtime)
     except ConfigurationError as error:

@@ -64,7 +64,7 @@ def test_settings_that_weaken_a_server_are_warned_of(doctor: Examine) -> None:
         "warn settings: stateless, so a revoked session lives until its token expires",
     ]
     assert doctor(environment="production", public_url="https://id.example")[1:2] == [
-        "warn database: there is none yet; gqlauth serve will create it"
+        "warn database: there is none yet; the first start makes it"
     ]
 
 

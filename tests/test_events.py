@@ -105,6 +105,8 @@ def test_type_checkers_know_what_a_listener_gets(memory: Auth) -> None:
     memory.on(LoggedIn)(of_keys)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not a class of events"):
         memory.on("LoggedIn", of_anything)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"not a class of events: @auth\.on\(UserSignedUp\)"):
+        memory.on(of_anything)  # type: ignore[call-overload]  # @auth.on without its parentheses
 
 
 # When and where

@@ -320,6 +320,18 @@ def test_what_is_no_permission_cannot_be_combined() -> None:
             combine()
 
 
+@pytest.mark.parametrize("place", ["permission_classes", "extensions"])
+def test_a_guard_in_the_wrong_place_says_where_it_goes(place: str) -> None:
+    field: Any = strawberry.field
+    with pytest.raises(TypeError, match=r"IsAuthenticated goes into extensions=guarded\(\.\.\.\)"):
+
+        @strawberry.type
+        class Query:
+            x: int = field(resolver=lambda: 1, **{place: [IsAuthenticated()]})
+
+        gqlauth.Schema(Query)
+
+
 def test_a_class_without_arguments_stands_for_its_instance(asker: Asker) -> None:
     rules = [IsAuthenticated | IsVerified(), IsVerified() & Admin, IsVerified]
     schema = schema_of(rules, resolve, gqlauth.Schema)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from gqlauth.context import Viewer, get_user
 from gqlauth.database import emit
-from gqlauth.errors import AuthError, AuthErrorCode, InvalidInput
+from gqlauth.errors import AuthError, AuthErrorCode, ConfigurationError, InvalidInput
 from gqlauth.events import (
     AccountDeleted,
     LoginFailed,
@@ -36,6 +36,7 @@ from gqlauth.users.service import (
     email_key,
     find_by_email,
     is_device_of,
+    required_columns,
     taken_column,
 )
 
@@ -180,8 +181,21 @@ def prepare_user(runtime: Runtime, *, email: str, password: str, name: str, **co
 
 
 def add_user(runtime: Runtime, db: Session, user: UserColumns, client: Client) -> None:
-    """Write the account. Raises `EmailTaken` if another sign-up was first."""
-    _write(runtime, db, user, {})
+    """Write the account. Raises `EmailTaken` if another sign-up was first.
+
+    Raises `ConfigurationError` if nothing has filled a column of the host's that must not be empty.
+    """
+    try:
+        _write(runtime, db, user, {})
+    except IntegrityError as error:
+        kind = type(user)
+        lacking = sorted(name for name in required_columns(kind) if getattr(user, name) is None)
+        if not lacking:
+            raise
+        raise ConfigurationError(
+            f"a new {kind.__name__} needs {', '.join(lacking)}: ask for it in a SignupInput of yours in "
+            "Schema(types=[...]), set it in before_signup, or give the column a default"
+        ) from error
     emit(db, UserSignedUp(user_id=user.id, ip_address=client.ip_address))
 
 

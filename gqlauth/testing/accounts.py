@@ -12,7 +12,7 @@ from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions import service as sessions
 from gqlauth.sessions.service import SignedIn
 from gqlauth.users.models import UserColumns
-from gqlauth.users.service import Kind, check_email, check_name, find_by_email, grant, revoke
+from gqlauth.users.service import Kind, check_email, check_name, find_by_email, grant, required_columns, revoke
 
 # No hash at all: whatever password is tried, it is wrong.
 NO_PASSWORD = "!"  # noqa: S105
@@ -70,13 +70,7 @@ def _new(runtime: Runtime, email: str, columns: Mapping[str, Any]) -> UserColumn
     model, key = runtime.models.User, check_email(email, allow_test_domain=True)
     own = {"email": email, "email_key": key, "password_hash": NO_PASSWORD, "created_at": runtime.clock()}
     given = {**own, **columns}
-    needed = {
-        attribute.key
-        for attribute in sa.inspect(model).column_attrs
-        for column in attribute.columns
-        if not (column.nullable or column.default or column.server_default or column.autoincrement is True)
-    }
-    if lacking := needed - given.keys():
+    if lacking := required_columns(model) - given.keys():
         raise TypeError(f"there is no {email} yet, and a new {model.__name__} needs {', '.join(sorted(lacking))}")
     return model(**given)
 

@@ -102,6 +102,15 @@ def taken_column(runtime: Runtime, db: Session, user: UserColumns, changes: Mapp
     return None
 
 
+def required_columns(model: type[UserColumns]) -> set[str]:
+    """Return the columns that every account has to be given, by the names that they have in Python."""
+    return {
+        name
+        for name, column in _columns(model).items()
+        if not (column.nullable or column.default or column.server_default or column.autoincrement is True)
+    }
+
+
 def camel_case(name: str) -> str:
     """Return a Python name as GraphQL spells it."""
     first, *others = name.split("_")

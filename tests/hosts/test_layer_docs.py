@@ -52,6 +52,18 @@ def test_the_rest_endpoint(shown: Shown) -> None:
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, challenge)
 
 
+def test_the_keys_are_served_behind_the_router(shown: Shown) -> None:
+    shop = shown.module("context.md", 1)
+    shop.app.router.routes.extend(shop.auth.routes(shop.schema))
+    with TestClient(shop.app) as http:
+        payload = GraphQLClient(http).signup()
+        assert http.get("/.well-known/jwks.json").json()["keys"]
+        answer = GraphQLClient(http).post(ME, token=payload["accessToken"])
+        assert answer.json()["data"]["me"]["email"] == payload["user"]["email"]
+        # Ours would say so: the router still has the path.
+        assert "cache-control" not in answer.headers
+
+
 def test_only_what_you_want(shown: Shown) -> None:
     with TestClient(shown.module("your-schema.md", 2).app) as http:
         client = GraphQLClient(http)

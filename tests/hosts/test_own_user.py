@@ -191,6 +191,26 @@ def test_a_database_that_the_host_has_not_migrated_is_told_in_one_line(auth: Aut
         pass
 
 
+def test_a_column_that_nothing_fills_is_named_in_the_log(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    auth = Auth(settings, user=Customer)
+    auth.create_tables()
+    forgotten = gqlauth.Schema(gqlauth.Query, gqlauth.Mutation)  # types=[...]
+    with TestClient(Starlette(routes=auth.routes(forgotten), lifespan=auth.lifespan)) as http:
+        document = (
+            f'mutation {{ signup(input: {{ email: "ada@example.com", password: "{PASSWORD}" }}) {{ __typename }} }}'
+        )
+        assert GraphQLClient(http).refused(document)["code"] == "INTERNAL_ERROR"
+    assert "ConfigurationError: a new Customer needs company: " in caplog.text
+
+
+def test_a_context_that_is_not_ours_is_refused() -> None:
+    other: Any = dict
+    with pytest.raises(
+        ConfigurationError, match=r"^context is a subclass of gqlauth.Context, and <class 'dict'> is none$"
+    ):
+        Auth(Settings(), context=other)
+
+
 def test_a_type_by_another_name_is_refused() -> None:
     @strawberry.type
     class Person(gqlauth.User):

@@ -191,7 +191,8 @@ class Context(Generic[UserT]):
         self.runtime = runtime
         self._lanes = lanes
         self._response = response
-        self._user: UserT | None = None
+        # With the viewer that it was read for: a WebSocket has another one again and again.
+        self._user: tuple[Viewer, UserT] | None = None
         # A WebSocket's: what the client sent with `connection_init`, and the end of the session that it named.
         self.connection_params: dict[str, Any] | None = None
         self.session_end: SessionEnd | None = None
@@ -208,16 +209,17 @@ class Context(Generic[UserT]):
         raise Unauthenticated(Reason.TOKEN_MISSING if identity is None else identity.reason)
 
     async def load_user(self) -> UserT:
-        """Return the viewer's account, as the host's own class; read once for each request.
+        """Return the viewer's account, as the host's own class; read once for each request, on a WebSocket each second.
 
         Raise `Unauthenticated` where nobody is signed in, or the account is gone since.
         """
-        if self._user is None:
-            user = await self.run(get_user, self.viewer.user_id)
+        viewer = self.viewer
+        if self._user is None or self._user[0] is not viewer:
+            user = await self.run(get_user, viewer.user_id)
             if user is None:
                 raise Unauthenticated(Reason.ACCOUNT_DISABLED)
-            self._user = cast("UserT", user)
-        return self._user
+            self._user = viewer, cast("UserT", user)
+        return self._user[1]
 
     @cached_property
     def client(self) -> Client:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Generator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import strawberry
 from strawberry.exceptions import PermissionReturnedNonBooleanError
@@ -53,6 +53,17 @@ class Guard(BasePermission):
     def __invert__(self) -> Guard:
         """Return the guard that lets in whom this one keeps out, though nobody of whom it cannot know."""
         return Not(as_rule(self))
+
+    def __call__(self) -> NoReturn:
+        """Raise `TypeError`: `permission_classes` calls what it is given, which is to be a class."""
+        raise TypeError(self._misplaced())
+
+    def apply(self, field: object) -> NoReturn:
+        """Raise `TypeError`: this is asked of what stands in `extensions` as it is."""
+        raise TypeError(self._misplaced())
+
+    def _misplaced(self) -> str:
+        return f"{type(self).__name__} goes into extensions=guarded(...); permission_classes takes classes alone."
 
 
 class Rule(Guard):
@@ -252,7 +263,7 @@ def as_rule(permission: Permission) -> Rule:
         return permission
     if isinstance(permission, BasePermission):
         return HostRule(permission)
-    raise TypeError(f"A guard is a strawberry.BasePermission, and {permission!r} is none.")
+    raise TypeError(f"A guard is a strawberry.BasePermission, as in IsAuthenticated(), and {permission!r} is none.")
 
 
 def _run(steps: Generator[Any, Any, T]) -> T | Awaitable[T]:

@@ -54,6 +54,10 @@ class Guard(BasePermission):
         """Return the guard that lets in whom this one keeps out, though nobody of whom it cannot know."""
         return Not(as_rule(self))
 
+    def __bool__(self) -> bool:
+        """Raise `TypeError`: `a and b` would be `b` alone, and `a` would not be asked."""
+        raise TypeError("Combine guards by &, | and ~: Python's and, or and not would drop one of them.")
+
     def __call__(self) -> NoReturn:
         """Raise `TypeError`: `permission_classes` calls what it is given, which is to be a class."""
         raise TypeError(self._misplaced())

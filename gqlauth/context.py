@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import strawberry
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from gqlauth import cookies
 from gqlauth.clock import Clock
@@ -240,6 +241,11 @@ class Context(Generic[UserT]):
     def response(self, response: Response | None) -> None:
         """Take over the answer that a framework has prepared."""
         self._response = response
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the end of the session ends this, too; of a WebSocket it does once `Auth.connect` was awaited."""
+        return self.session_end is not None or not isinstance(self.request, WebSocket)
 
     @property
     def has_cookie_session(self) -> bool:

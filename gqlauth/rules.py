@@ -87,7 +87,11 @@ class Rule(Guard):
         raise NotImplementedError
 
     def _decide(self, source: Any, info: Info, arguments: dict[str, Any]) -> Generator[Any, Any, bool]:
-        identity = context_of(info).identity
+        context = context_of(info)
+        if not context.is_watched:
+            # Whom it lets in would stay, whatever becomes of the session.
+            raise RuntimeError("nobody watches this session: `on_ws_connect` has to await `auth.connect(context)`")
+        identity = context.identity
         if isinstance(identity, Unavailable):
             # Not even a rule that would not have asked lets in whom nobody could check.
             raise identity.error.with_traceback(None)

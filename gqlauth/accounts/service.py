@@ -70,6 +70,8 @@ def signup(
         user = prepare_user(runtime, email=email, password=password, name=name, **columns)
         if runtime.before_signup is not None:
             runtime.before_signup(Signup(user, rest, client))
+            # The host may have written the address anew: by which it is found goes with it.
+            user.email_key = check_email(user.email, allow_test_domain=not runtime.settings.production)
         elif rest:
             raise TypeError(f"nothing takes {sorted(rest)} of SignupInput: no column, and there is no before_signup")
         user.password_hash = runtime.passwords.hash(password)

@@ -159,10 +159,12 @@ def users_create(email: str, name: str) -> None:
 
 @users.command("list")
 def users_list() -> None:
-    """Print the accounts, oldest first."""
-    for user in accounts.list_users(_ready_runtime()):
+    """Print the accounts, oldest first, with their roles and scopes."""
+    for user, grants in accounts.list_users(_ready_runtime()):
         state = "disabled" if user.disabled_at else "enabled"
-        click.echo(f"{user.id}  {state:<8}  {user.created_at:%Y-%m-%d %H:%M}  {user.email}")
+        granted = "".join(f"  role:{name}" for name in sorted(grants.roles))
+        granted += "".join(f"  scope:{name}" for name in sorted(grants.scopes))
+        click.echo(f"{user.id}  {state:<8}  {user.created_at:%Y-%m-%d %H:%M}  {user.email}{granted}")
 
 
 @users.command("disable")

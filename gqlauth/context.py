@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import strawberry
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 
 from gqlauth import cookies
 from gqlauth.clock import Clock
@@ -191,7 +192,8 @@ class Context(Generic[UserT]):
         self.runtime = runtime
         self._lanes = lanes
         self._response = response
-        self._user: UserT | None = None
+        # With the viewer that it was read for: a WebSocket has another one again and again.
+        self._user: tuple[Viewer, UserT] | None = None
         # A WebSocket's: what the client sent with `connection_init`, and the end of the session that it named.
         self.connection_params: dict[str, Any] | None = None
         self.session_end: SessionEnd | None = None
@@ -208,16 +210,17 @@ class Context(Generic[UserT]):
         raise Unauthenticated(Reason.TOKEN_MISSING if identity is None else identity.reason)
 
     async def load_user(self) -> UserT:
-        """Return the viewer's account, as the host's own class; read once for each request.
+        """Return the viewer's account, as the host's own class; read once for each request, on a WebSocket each second.
 
         Raise `Unauthenticated` where nobody is signed in, or the account is gone since.
         """
-        if self._user is None:
-            user = await self.run(get_user, self.viewer.user_id)
+        viewer = self.viewer
+        if self._user is None or self._user[0] is not viewer:
+            user = await self.run(get_user, viewer.user_id)
             if user is None:
                 raise Unauthenticated(Reason.ACCOUNT_DISABLED)
-            self._user = cast("UserT", user)
-        return self._user
+            self._user = viewer, cast("UserT", user)
+        return self._user[1]
 
     @cached_property
     def client(self) -> Client:
@@ -238,6 +241,11 @@ class Context(Generic[UserT]):
     def response(self, response: Response | None) -> None:
         """Take over the answer that a framework has prepared."""
         self._response = response
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the end of the session ends this, too; of a WebSocket it does once `Auth.connect` was awaited."""
+        return self.session_end is not None or not isinstance(self.request, WebSocket)
 
     @property
     def has_cookie_session(self) -> bool:

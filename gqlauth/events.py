@@ -276,7 +276,8 @@ class Events:
                 _run_to_its_end(event, work)
             else:
                 self._loop.call_soon_threadsafe(subscription.add, event, work)
-        except Exception:
+        # A plain function is in no task of its own: it is not the request that was cancelled.
+        except (Exception, asyncio.CancelledError):
             log_failure(event)
 
 

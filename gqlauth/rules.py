@@ -54,6 +54,10 @@ class Guard(BasePermission):
         """Return the guard that lets in whom this one keeps out, though nobody of whom it cannot know."""
         return Not(as_rule(self))
 
+    def __bool__(self) -> bool:
+        """Raise `TypeError`: `a and b` would be `b` alone, and `a` would not be asked."""
+        raise TypeError("Combine guards by &, | and ~: Python's and, or and not would drop one of them.")
+
     def __call__(self) -> NoReturn:
         """Raise `TypeError`: `permission_classes` calls what it is given, which is to be a class."""
         raise TypeError(self._misplaced())
@@ -83,7 +87,11 @@ class Rule(Guard):
         raise NotImplementedError
 
     def _decide(self, source: Any, info: Info, arguments: dict[str, Any]) -> Generator[Any, Any, bool]:
-        identity = context_of(info).identity
+        context = context_of(info)
+        if not context.is_watched:
+            # Whom it lets in would stay, whatever becomes of the session.
+            raise RuntimeError("nobody watches this session: `on_ws_connect` has to await `auth.connect(context)`")
+        identity = context.identity
         if isinstance(identity, Unavailable):
             # Not even a rule that would not have asked lets in whom nobody could check.
             raise identity.error.with_traceback(None)

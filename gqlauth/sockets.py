@@ -42,6 +42,7 @@ TELL_SECONDS = 0.5
 UNAUTHORIZED, FORBIDDEN = 4401, 4403
 SERVICE_RESTART, TRY_AGAIN_LATER = 1012, 1013
 DATABASE_UNAVAILABLE, TOO_MANY_SOCKETS = "DATABASE_UNAVAILABLE", "TOO_MANY_SOCKETS"
+GRANTS_CHANGED = "GRANTS_CHANGED"
 
 
 class Socket:
@@ -178,9 +179,19 @@ class Sockets:
             if socket.ending:
                 continue
             if isinstance(identity, Viewer):
-                socket.context.identity = identity
+                self._renew(socket, identity)
             else:
                 self._finish(socket, claims, identity.reason)
+
+    def _renew(self, socket: Socket, viewer: Viewer) -> None:
+        """Let the socket know its viewer of now. One whose roles or the like have changed has to come back.
+
+        The guard of a subscription was asked when it began: what it let in would go on without the role, or with one
+        that keeps out (`~HasRole("banned")`).
+        """
+        before, socket.context.identity = socket.context.identity, viewer
+        if isinstance(before, Viewer) and _asked_by_guards(before) != _asked_by_guards(viewer):
+            self._close_later(socket, SERVICE_RESTART, GRANTS_CHANGED)
 
     def _finish(self, socket: Socket, claims: Claims, reason: Reason) -> None:
         """The session has ended, or its token has: no guard lets anything through from now on."""
@@ -194,6 +205,10 @@ class Sockets:
         task = asyncio.create_task(_close(socket, code, text, told))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _asked_by_guards(viewer: Viewer) -> tuple[frozenset[str], frozenset[str], bool]:
+    return viewer.roles, viewer.scopes, viewer.email_verified
 
 
 async def _close(socket: Socket, code: int, text: str, told: Reason | None) -> None:

@@ -28,11 +28,19 @@ class Lane:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function in one of the lane's threads and return what it returns."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
+        return await loop.run_in_executor(self._executor, partial(_call, function, *args, **kwargs))
 
     def close(self) -> None:
         """Wait for what runs, drop what waits."""
         self._executor.shutdown(cancel_futures=True)
+
+
+def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call it. No future takes a `StopIteration`: whoever waits for it would wait for ever (PEP 479)."""
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as stop:
+        raise RuntimeError("a function in a thread raised StopIteration") from stop
 
 
 def database_lane() -> Lane:

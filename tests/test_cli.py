@@ -204,6 +204,13 @@ def test_a_user_is_created_listed_disabled_and_enabled(ready: Command) -> None:
     assert re.fullmatch(row % "enabled", done(ready("users", "list")))
 
 
+def test_the_list_of_users_tells_their_roles_and_scopes(ready: Command) -> None:
+    done(ready("users", "create", "ada@example.com", stdin=PASSWORD))
+    for arguments in (("editor",), ("admin",), ("posts:read", "--scope")):
+        done(ready("users", "grant", "ada@example.com", *arguments))
+    assert done(ready("users", "list")).endswith("  ada@example.com  role:admin  role:editor  scope:posts:read\n")
+
+
 def test_a_created_user_can_sign_in(gqlauth: Command, client: GraphQLClient) -> None:
     done(gqlauth("users", "create", "ada@example.com", stdin=f"{PASSWORD}\r\n"))
     assert client.login()["user"]["email"] == "ada@example.com"

@@ -126,7 +126,7 @@ def test_a_listener_runs_when_the_transaction_is_over_and_may_open_its_own(auth:
         with runtime.database.transaction() as db:
             user = db.get_one(User, event.user_id)
             user.name = "named by a listener"
-        seen.append((held, [user.name for user in accounts.list_users(runtime)]))
+        seen.append((held, [user.name for user, _ in accounts.list_users(runtime)]))
 
     accounts.create_user(runtime, email="ada@example.com", password=PASSWORD, name="Ada")
     assert seen == [(0, ["named by a listener"])]

@@ -332,6 +332,14 @@ def test_a_guard_in_the_wrong_place_says_where_it_goes(place: str) -> None:
         gqlauth.Schema(Query)
 
 
+def test_pythons_own_operators_drop_no_guard() -> None:
+    """`a and b` is b: who is not verified would get in."""
+    verified, admin = IsVerified(), HasRole("admin")
+    for combine in (lambda: verified and admin, lambda: verified or admin, lambda: not verified):
+        with pytest.raises(TypeError, match="Combine guards by &"):
+            combine()
+
+
 def test_a_class_without_arguments_stands_for_its_instance(asker: Asker) -> None:
     rules = [IsAuthenticated | IsVerified(), IsVerified() & Admin, IsVerified]
     schema = schema_of(rules, resolve, gqlauth.Schema)
@@ -346,4 +354,4 @@ def typed(identity: Identity) -> Awaitable[bool] | bool:
     IsOwner(post_of)
     IsOwner(ada)
     IsOwner(len)  # type: ignore[arg-type]
-    return bool(other and identity)
+    return bool(str(other) and identity)

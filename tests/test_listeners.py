@@ -160,6 +160,11 @@ def fail(event: Event) -> None:
     raise RuntimeError("broken")
 
 
+def fail_as_if_cancelled(event: Event) -> None:
+    """What a listener gets that asks for the result of something that was cancelled."""
+    raise asyncio.CancelledError
+
+
 async def fail_async(event: Event) -> None:
     await asyncio.sleep(0)
     raise RuntimeError("broken")
@@ -175,7 +180,13 @@ def take_nothing() -> None:
     """Cannot be called with an event."""
 
 
-FAILING: list[Callable[..., object]] = [fail, fail_async, wait_for_what_is_cancelled, take_nothing]
+FAILING: list[Callable[..., object]] = [
+    fail,
+    fail_as_if_cancelled,
+    fail_async,
+    wait_for_what_is_cancelled,
+    take_nothing,
+]
 
 
 @pytest.mark.parametrize("failing", FAILING)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import strawberry
+from strawberry import UNSET
+from strawberry.types.base import StrawberryMaybe, get_object_definition
 
 from gqlauth.accounts import service
 from gqlauth.context import Context, context_of
@@ -45,9 +47,7 @@ class LoginInput:
 class UpdateProfileInput:
     """GraphQL's `UpdateProfileInput`."""
 
-    name: str | None = strawberry.field(
-        default=strawberry.UNSET, description="What the person is called; at most 200 characters."
-    )
+    name: str | None = strawberry.field(default=UNSET, description="What the person is called; at most 200 characters.")
 
 
 @keep_names
@@ -133,9 +133,10 @@ class AccountMutation:
     async def update_profile(self, info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
         """Translate."""
         context = context_of(info)
-        changes = {"name": input.name, **_added(input, UpdateProfileInput)}
-        given = {name: value for name, value in changes.items() if value is not strawberry.UNSET}
-        user = await context.run(service.update_profile, viewer=context.viewer, changes=given, client=context.client)
+        changes = _added(input, UpdateProfileInput)
+        if input.name is not UNSET:
+            changes["name"] = input.name
+        user = await context.run(service.update_profile, viewer=context.viewer, changes=changes, client=context.client)
         return user_type(info).of(user)
 
     @strawberry.mutation(
@@ -179,5 +180,16 @@ async def _load(info: Info) -> User:
 
 
 def _added(input: Any, base: type) -> dict[str, Any]:
-    """Return what a host's own input asks for beyond ours, by Python name."""
-    return {name: getattr(input, name) for name in added_fields(type(input), base)}
+    """Return what a client has given in a host's own input beyond ours, by Python name; what is left out is not there.
+
+    Left out is `UNSET`, and of a `Maybe`, where a null comes as `Some(None)`, `None`.
+    """
+    kinds = {field.python_name: field.type for field in get_object_definition(type(input), strict=True).fields}
+    given: dict[str, Any] = {}
+    for name in added_fields(type(input), base):
+        value = getattr(input, name)
+        if isinstance(kinds[name], StrawberryMaybe):
+            value = UNSET if value is None else value.value
+        if value is not UNSET:
+            given[name] = value
+    return given

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from gqlauth.context import Viewer, get_user
@@ -29,16 +29,21 @@ from gqlauth.runtime import Client, Runtime, Signup
 from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, sign_in, was_here
 from gqlauth.users.models import MAX_EMAIL_LENGTH, UserColumns
 from gqlauth.users.service import (
+    Grants,
     camel_case,
     check_columns,
     check_email,
     check_name,
     email_key,
     find_by_email,
+    grants_of,
     is_device_of,
+    read_grants,
     required_columns,
     taken_column,
 )
+
+NOT_TAKEN = "The database does not take one of these values."
 
 
 class EmailTaken(AuthError):
@@ -71,6 +76,8 @@ def signup(
         user = prepare_user(runtime, email=email, password=password, name=name, **columns)
         if runtime.before_signup is not None:
             runtime.before_signup(Signup(user, rest, client))
+            # The host may have written the address anew: by which it is found goes with it.
+            user.email_key = check_email(user.email, allow_test_domain=not runtime.settings.production)
         elif rest:
             raise TypeError(f"nothing takes {sorted(rest)} of SignupInput: no column, and there is no before_signup")
         user.password_hash = runtime.passwords.hash(password)
@@ -208,11 +215,12 @@ def create_user(runtime: Runtime, *, email: str, password: str, name: str) -> Us
     return user
 
 
-def list_users(runtime: Runtime) -> Sequence[UserColumns]:
-    """Return all accounts, oldest first."""
+def list_users(runtime: Runtime) -> list[tuple[UserColumns, Grants]]:
+    """Return all accounts with what they are granted, oldest first."""
     user = runtime.models.User
+    every = sa.select(user, grants_of(runtime.models, user.id)).order_by(user.created_at, user.id)
     with runtime.database.read() as db:
-        return db.scalars(sa.select(user).order_by(user.created_at, user.id)).all()
+        return [(account, read_grants(granted)) for account, granted in db.execute(every)]
 
 
 def disable_user(runtime: Runtime, email: str) -> bool:
@@ -268,8 +276,13 @@ def _write(runtime: Runtime, db: Session, user: UserColumns, changes: Mapping[st
         if taken is None:
             raise
         raise EmailTaken if taken == "email_key" else InvalidInput("This is taken.", field=camel_case(taken)) from None
-    except DataError:
-        raise InvalidInput("The database does not take one of these values.") from None
+    except (DataError, OverflowError):
+        raise InvalidInput(NOT_TAKEN) from None
+    except StatementError as error:
+        # What a column's type says of a value before the database sees it.
+        if not isinstance(error.orig, ValueError | OverflowError):
+            raise
+        raise InvalidInput(NOT_TAKEN) from None
 
 
 def _check_unchanged(user: UserColumns, verified: UserColumns, *, field: str) -> None:

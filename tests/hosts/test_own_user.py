@@ -113,6 +113,38 @@ def test_the_host_may_await_before_it_refuses(settings: Settings) -> None:
         assert signup(GraphQLClient(http))["user"]["points"] == 100
 
 
+def test_an_address_that_the_host_writes_anew_is_the_one_that_counts(settings: Settings) -> None:
+    def rewrite(signup: Signup[Customer]) -> None:
+        signup.user.email = signup.user.email.replace("+spam", "")
+
+    auth = Auth(settings, user=Customer, before_signup=rewrite)
+    auth.create_tables()
+    with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+        client = GraphQLClient(http)
+        assert signup(client, email="Ada+spam@example.com")["user"]["email"] == "Ada@example.com"
+        assert signup(client)["code"] == "EMAIL_TAKEN"
+        login = {"input": {"email": ADA["email"], "password": PASSWORD}}
+        assert client.execute(LOGIN, login)["login"]["user"]["email"] == "Ada@example.com"
+
+
+@pytest.mark.parametrize("wrong", [StopIteration, KeyError, TimeoutError])
+def test_a_host_that_fails_is_an_error_on_our_side_and_nothing_is_written(
+    settings: Settings, wrong: type[Exception]
+) -> None:
+    """`StopIteration`, as `next(...)` raises it, is one that no future takes: the request would never be answered."""
+
+    def fail(signup: Signup[Customer]) -> None:
+        if signup.extra["invitation"] == "friend":
+            raise wrong
+
+    auth = Auth(settings, user=Customer, before_signup=fail)
+    auth.create_tables()
+    with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+        answer = GraphQLClient(http).post(SIGNUP, {"input": ADA}).json()
+        assert answer["errors"][0]["extensions"]["code"] == "INTERNAL_ERROR"
+        assert "user" in signup(GraphQLClient(http), invitation="of nobody")
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [

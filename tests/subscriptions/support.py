@@ -12,7 +12,7 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 import gqlauth
-from gqlauth import Context, IsAuthenticated
+from gqlauth import Context, HasRole, IsAuthenticated
 from gqlauth.permissions import guarded
 
 PROTOCOL = "graphql-transport-ws"
@@ -32,6 +32,24 @@ class Subscription(gqlauth.Subscription):
     @strawberry.subscription(extensions=guarded(IsAuthenticated()))
     async def greeting(self, info: Info) -> AsyncGenerator[str, None]:
         yield f"Hello {info.context.viewer.user_id}"
+
+    @strawberry.subscription(extensions=guarded(HasRole("admin")))
+    async def secret(self) -> AsyncGenerator[int, None]:
+        while True:
+            yield 42
+            await asyncio.sleep(0.02)
+
+    @strawberry.subscription
+    async def roles(self, info: Info) -> AsyncGenerator[list[str], None]:
+        while True:
+            yield sorted(info.context.viewer.roles)
+            await asyncio.sleep(0.02)
+
+    @strawberry.subscription
+    async def account(self, info: Info) -> AsyncGenerator[str, None]:
+        while True:
+            yield (await info.context.load_user()).name
+            await asyncio.sleep(0.02)
 
     @strawberry.subscription
     async def name(self, info: Info) -> AsyncGenerator[str, None]:

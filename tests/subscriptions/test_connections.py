@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+from strawberry.asgi import GraphQL
 
-from gqlauth import Auth, Settings
+import gqlauth
+from gqlauth import Auth, Context, Settings
 from gqlauth.app import create_schema
-from tests.subscriptions.support import SESSION_ENDED, connected
+from tests.subscriptions.support import PROTOCOL, SESSION_ENDED, Socket, Subscription, connected
 from tests.support import LOGIN, LOGOUT, PASSWORD, Clock, GraphQLClient
 
 GREETING = "subscription { greeting }"
@@ -167,3 +169,24 @@ def test_a_refusal_is_logged_with_the_address_that_a_trusted_proxy_names(
             client = GraphQLClient(http)
             assert refusal(client, {"authToken": "x"}, x_forwarded_for="203.0.113.7") == (4403, "TOKEN_INVALID")
         assert f"access_refused ip_address={address} field=connection_init reason=TOKEN_INVALID" in caplog.text
+
+
+def test_in_a_view_that_forgets_to_connect_guards_let_nobody_in(auth: Auth) -> None:
+    """Nothing would end what they let in: not the end of the session, nor that of its token."""
+
+    class View(GraphQL[Context, None]):
+        async def get_context(self, request: Any, response: Any) -> Context:
+            return await auth.get_context(request)
+
+    schema = gqlauth.Schema(gqlauth.Query, gqlauth.Mutation, Subscription)
+    app = Starlette(routes=auth.routes(schema), lifespan=auth.lifespan)
+    app.router.add_websocket_route("/own", View(schema, subscription_protocols=[PROTOCOL]))  # type: ignore[arg-type]
+    with TestClient(app, base_url="http://localhost") as http:
+        headers = {"authorization": f"Bearer {GraphQLClient(http).signup()['accessToken']}"}
+        with http.websocket_connect("ws://localhost/own", [PROTOCOL], headers=headers) as session:
+            socket = Socket(session)
+            socket.init()
+            socket.subscribe("subscription { greeting }")
+            assert socket.error()[0]["extensions"]["code"] == "INTERNAL_ERROR"
+            socket.subscribe("subscription { count(to: 1) }", "2")
+            assert socket.next("2") == {"data": {"count": 1}}

@@ -19,6 +19,7 @@ import gqlauth
 from gqlauth import Auth, Settings, sockets
 from gqlauth.runtime import Client, Runtime, create_runtime
 from gqlauth.sessions import service as sessions
+from gqlauth.users.service import Kind, grant, revoke
 from tests.subscriptions.support import SESSION_ENDED, Socket, Subscription, connected
 from tests.support import DELETE_ACCOUNT, LOGOUT, PASSWORD, REVOKE_OTHERS, UPDATE_PROFILE, Clock, GraphQLClient
 from tests.tables import User
@@ -123,6 +124,54 @@ def test_what_changes_about_the_viewer_is_seen_within_a_second(client: GraphQLCl
         client.execute(UPDATE_PROFILE, {"input": {"name": "Grace"}}, payload["accessToken"])
         while socket.next() != {"data": {"name": "Grace"}}:
             pass
+
+
+def test_the_whole_account_is_seen_within_a_second_too(client: GraphQLClient) -> None:
+    """`load_user` keeps what it has read for one request; a socket is many."""
+    payload = client.signup()
+    with connected(client.http) as socket:
+        socket.init(authToken=payload["accessToken"])
+        socket.subscribe("subscription { account }")
+        assert socket.next() == {"data": {"account": "Ada"}}
+        client.execute(UPDATE_PROFILE, {"input": {"name": "Grace"}}, payload["accessToken"])
+        while socket.next() != {"data": {"account": "Grace"}}:
+            pass
+
+
+@pytest.mark.parametrize("kind", ["role", "scope"])
+def test_a_role_or_scope_that_is_lost_ends_what_its_guard_has_let_in(
+    client: GraphQLClient, elsewhere: Runtime, kind: Kind
+) -> None:
+    """A guard is asked when a subscription begins: whoever loses something has to begin anew."""
+    payload, twin = client.signup(), client.signup("grace@example.com")
+    for name in ("admin", "reader"):
+        grant(elsewhere, "ada@example.com", kind, name)
+    grant(elsewhere, "ada@example.com", "role", "admin")
+    with connected(client.http) as socket, connected(client.http) as other:
+        other.init(authToken=twin["accessToken"])
+        socket.init(authToken=payload["accessToken"])
+        socket.subscribe("subscription { secret }")
+        assert socket.next() == {"data": {"secret": 42}}
+        revoke(elsewhere, "ada@example.com", kind, "admin")
+        assert socket.closed() == (1012, "GRANTS_CHANGED")
+        other.send("ping")
+        assert other.receive() == {"type": "pong"}
+    if kind == "role":
+        with connected(client.http) as socket:
+            socket.init(authToken=payload["accessToken"])
+            socket.subscribe("subscription { secret }")
+            assert socket.error()[0]["extensions"]["reason"] == "ROLE_REQUIRED"
+
+
+def test_a_role_that_is_won_ends_what_has_begun_without_it(client: GraphQLClient, elsewhere: Runtime) -> None:
+    """It may be one that keeps out, as in `~HasRole("banned")`."""
+    payload = client.signup()
+    with connected(client.http) as socket:
+        socket.init(authToken=payload["accessToken"])
+        socket.subscribe("subscription { roles }")
+        assert socket.next() == {"data": {"roles": []}}
+        grant(elsewhere, "ada@example.com", "role", "banned")
+        assert socket.closed() == (1012, "GRANTS_CHANGED")
 
 
 def test_all_sockets_are_asked_about_in_one_statement_and_nothing_without_one(

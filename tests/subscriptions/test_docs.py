@@ -74,7 +74,10 @@ const login = await send(`mutation { signup(input: {email: "ada@example.com", pa
 tokens = login.data.signup;
 const first = tokens.accessToken;
 // The token expires twice before the session is ended.
-setTimeout(() => request("mutation { logout }"), 5000);
+setTimeout(async () => {
+  await request("{ me { id } }"); // refreshes, if need be: an expired token ends no session
+  await request("mutation { logout }");
+}, 5000);
 for await (const result of subscribe("subscription { sessionEnded { reason } }")) {
   console.log(JSON.stringify({ result, refreshed: tokens.accessToken !== first }));
 }

@@ -129,15 +129,11 @@ class Schema(strawberry.Schema):
         operation_extensions: dict[str, Any] | None = None,
     ) -> ExecutionResult:
         """Execute one operation. The result is a `PreExecutionError` where execution did not begin."""
-        try:
-            prepared = self.documents.get(query or "")
-        except InvalidDocument as invalid:
-            return PreExecutionError(data=None, errors=invalid.errors)
-        if error := _refuse_type(prepared.document, operation_name, allowed_operation_types):
-            return PreExecutionError(data=None, errors=[error])
-        executor = self._executor(prepared, root_value, context_value, variable_values, operation_name)
-        if isinstance(executor, list):
-            return PreExecutionError(data=None, errors=[discreet(error) for error in executor[:MAX_REPORTED_ERRORS]])
+        executor = self._prepare(
+            query, root_value, context_value, variable_values, operation_name, allowed_operation_types
+        )
+        if isinstance(executor, PreExecutionError):
+            return executor
         if self._has_hooks:
             result = await super().execute(
                 query,
@@ -165,8 +161,11 @@ class Schema(strawberry.Schema):
         allowed_operation_types: Iterable[OperationType] | None = None,
     ) -> AsyncGenerator[Any, None]:
         """Execute one operation and return its results, under the limits and with the masks of `execute`."""
-        if error := self._refuse(query, variable_values, context_value, operation_name, allowed_operation_types):
-            return _only(error)
+        prepared = self._prepare(
+            query, root_value, context_value, variable_values, operation_name, allowed_operation_types
+        )
+        if isinstance(prepared, PreExecutionError):
+            return _only(prepared)
         return _masked_stream(
             await super().stream(
                 query,
@@ -179,25 +178,26 @@ class Schema(strawberry.Schema):
             )
         )
 
-    def _refuse(
+    def _prepare(
         self,
         query: str | None,
-        variables: dict[str, Any] | None,
+        root_value: Any,
         context_value: Any,
+        variables: dict[str, Any] | None,
         name: str | None,
         allowed: Iterable[OperationType] | None,
-    ) -> PreExecutionError | None:
-        """Return why an operation cannot be executed, if it cannot."""
+    ) -> PlainExecutor | PreExecutionError:
+        """Return what executes the operation, or why it cannot be executed."""
         try:
             prepared = self.documents.get(query or "")
         except InvalidDocument as invalid:
             return PreExecutionError(data=None, errors=invalid.errors)
         if error := _refuse_type(prepared.document, name, allowed):
             return PreExecutionError(data=None, errors=[error])
-        executor = self._executor(prepared, None, context_value, variables, name)
+        executor = self._executor(prepared, root_value, context_value, variables, name)
         if isinstance(executor, list):
             return PreExecutionError(data=None, errors=[discreet(error) for error in executor[:MAX_REPORTED_ERRORS]])
-        return None
+        return executor
 
     def _executor(
         self,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -59,7 +58,6 @@ JWKS_SECONDS = 60
 class Running:
     """What is there only between the beginning and the end of the lifespan."""
 
-    loop: asyncio.AbstractEventLoop
     lanes: Lanes
     housekeeping: Housekeeping
     lookup: Lookup | None
@@ -75,7 +73,7 @@ class Auth(Generic[UserT, ContextT]):
     - `engine` is the host's engine, sync or async, in place of `settings.database_url`.
     - `context` is what resolvers find in `info.context`: a subclass of `Context`.
     - `before_signup` is asked before an account is written, and may raise an `AuthError`. A plain function is called in
-      one of the few threads that hash passwords, an `async def` one runs on the event loop.
+      a thread, an `async def` one runs on the event loop.
 
     Nothing is opened before `lifespan` begins. Raises `ConfigurationError` if these do not fit together.
     """
@@ -117,9 +115,7 @@ class Auth(Generic[UserT, ContextT]):
         if not (isinstance(made_of, type) and issubclass(made_of, Context)):
             raise ConfigurationError(f"context is a subclass of gqlauth.Context, and {context!r} is none")
         self.settings = settings or Settings.from_environ()
-        self._before_signup = before_signup
-        ask = self._ask_before_signup if before_signup else None
-        self.runtime = create_runtime(self.settings, clock, user=user, engine=engine, before_signup=ask)
+        self.runtime = create_runtime(self.settings, clock, user=user, engine=engine, before_signup=before_signup)
         self._context: type[ContextT] = context
         self._sockets = Sockets(self.runtime)
         self._state: Running | None = None
@@ -264,14 +260,7 @@ class Auth(Generic[UserT, ContextT]):
         if not self.settings.stateless:
             rows = lookup(runtime.database, sessions.viewer_key(models), sessions.viewer_columns(models))
         authenticator = Authenticator(runtime.tokens, runtime.clock, sessions.judge, rows, housekeeping.reload_keys)
-        return Running(asyncio.get_running_loop(), lanes, housekeeping, rows, authenticator)
-
-    def _ask_before_signup(self, signup: Signup[UserT]) -> None:
-        """Ask the host, from a worker thread, and wait for its answer."""
-        assert self._before_signup is not None  # noqa: S101 -- it is not asked for otherwise
-        answer = self._before_signup(signup)
-        if inspect.isawaitable(answer):
-            asyncio.run_coroutine_threadsafe(_await(answer), self._running.loop).result()
+        return Running(lanes, housekeeping, rows, authenticator)
 
     async def _close(self, running: Running) -> None:
         await self._sockets.end()
@@ -325,10 +314,6 @@ class Auth(Generic[UserT, ContextT]):
         with self.runtime.database.read() as db:
             # SQLite answers `SELECT 1` without opening its file.
             db.execute(sa.select(self.runtime.models.Key.kid).limit(1))
-
-
-async def _await(answer: Awaitable[object]) -> None:
-    await answer
 
 
 def safely(answer: Response, *, cache_control: str = "no-store") -> Response:

@@ -8,7 +8,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from inspect import isawaitable
+from typing import Any, ParamSpec, TypeVar
+
+from starlette.concurrency import run_in_threadpool
 
 from gqlauth.database import POOL_SIZE
 
@@ -41,6 +44,13 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
     except StopIteration as stop:
         raise RuntimeError("a function in a thread raised StopIteration") from stop
+
+
+async def call_host(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call what may be a host's and slow: a plain function in one of Starlette's threads, an async one on the loop."""
+    answer = await run_in_threadpool(function, *args, **kwargs)
+    if isawaitable(answer):
+        await answer
 
 
 def database_lane() -> Lane:

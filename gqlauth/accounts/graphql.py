@@ -108,14 +108,16 @@ class AccountMutation:
     async def signup(self, info: Info, input: SignupInput) -> SignupResult:
         """Translate."""
         context = context_of(info)
-        signed_in = await context.run_hashing(
-            service.signup,
+        signup = await context.run(
+            service.check_signup,
             email=input.email,
             password=input.password,
             name=input.name,
             client=context.client,
             extra=_added(input, SignupInput),
         )
+        await service.ask_host(context.runtime, signup)
+        signed_in = await context.run_hashing(service.signup, signup, input.password)
         return AuthPayload.of(signed_in, info, in_cookies=_in_cookies(context, input.use_cookies))
 
     @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[*public(), Refusable()])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from gqlauth.events import (
 from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
 from gqlauth.runtime import Client, Runtime, Signup
 from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, sign_in, was_here
+from gqlauth.threads import call_host
 from gqlauth.users.models import MAX_EMAIL_LENGTH, UserColumns
 from gqlauth.users.service import (
     Grants,
@@ -61,32 +63,47 @@ class InvalidCredentials(AuthError):
     message = "The e-mail address or the password is wrong."
 
 
-def signup(
-    runtime: Runtime, *, email: str, password: str, name: str, client: Client, extra: Mapping[str, Any] | None = None
-) -> SignedIn:
-    """Make an account and sign it in. `extra` is what a host asks for beyond the rest, by Python name.
+def check_signup(
+    runtime: Runtime, *, email: str, password: str, name: str, client: Client, extra: Mapping[str, Any]
+) -> Signup[Any]:
+    """Check a sign-up before anything is written. `extra` is what a host asks for beyond the rest, by Python name.
 
-    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword`, `EmailTaken` or `RateLimited`, or what the host's
-    `before_signup` does.
+    Raises `InvalidEmail`, `InvalidInput`, `WeakPassword`, `EmailTaken` or `RateLimited`.
     """
-    try:
+    with _refusals_told(runtime, client):
         client.attempts.reserve()
         runtime.limiter.reserve(SIGNUP, network(client.ip_address))
-        columns, rest = check_columns(runtime.models.User, extra or {})
-        user = prepare_user(runtime, email=email, password=password, name=name, **columns)
-        if runtime.before_signup is not None:
-            runtime.before_signup(Signup(user, rest, client))
-            # The host may have written the address anew: by which it is found goes with it.
-            user.email_key = check_email(user.email, allow_test_domain=not runtime.settings.production)
-        elif rest:
+        columns, rest = check_columns(runtime.models.User, extra)
+        if rest and runtime.before_signup is None:
             raise TypeError(f"nothing takes {sorted(rest)} of SignupInput: no column, and there is no before_signup")
+        return Signup(prepare_user(runtime, email=email, password=password, name=name, **columns), rest, client)
+
+
+async def ask_host(runtime: Runtime, signup: Signup[Any]) -> None:
+    """Let the host look at a sign-up, however long it takes: no thread of ours waits for it.
+
+    Raises what the host's `before_signup` does, and `InvalidEmail` for an address that it has written.
+    """
+    if runtime.before_signup is None:
+        return
+    try:
+        await call_host(runtime.before_signup, signup)
+        # The host may have written the address anew: by which it is found goes with it.
+        signup.user.email_key = check_email(signup.user.email, allow_test_domain=not runtime.settings.production)
+    except AuthError as refusal:
+        # In a thread: a listener may block.
+        await call_host(_tell_refusal, runtime, signup.client, refusal)
+        raise
+
+
+def signup(runtime: Runtime, checked: Signup[Any], password: str) -> SignedIn:
+    """Make the account that was checked, and sign it in. Raises `EmailTaken` or `InvalidInput`."""
+    user, client = checked.user, checked.client
+    with _refusals_told(runtime, client):
         user.password_hash = runtime.passwords.hash(password)
         with runtime.database.transaction() as db:
             add_user(runtime, db, user, client)
             return sign_in(runtime, db, user, client)
-    except AuthError as refusal:
-        runtime.events.publish(SignupRefused(reason=refusal.code, ip_address=client.ip_address))
-        raise
 
 
 def login(runtime: Runtime, *, email: str, password: str, client: Client) -> SignedIn:
@@ -246,6 +263,20 @@ def enable_user(runtime: Runtime, email: str) -> bool:
             user.disabled_at = None
             emit(db, UserEnabled(user_id=user.id))
         return True
+
+
+@contextmanager
+def _refusals_told(runtime: Runtime, client: Client) -> Iterator[None]:
+    """Let the listeners know of a sign-up that is refused within."""
+    try:
+        yield
+    except AuthError as refusal:
+        _tell_refusal(runtime, client, refusal)
+        raise
+
+
+def _tell_refusal(runtime: Runtime, client: Client, refusal: AuthError) -> None:
+    runtime.events.publish(SignupRefused(reason=refusal.code, ip_address=client.ip_address))
 
 
 def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> UserColumns:

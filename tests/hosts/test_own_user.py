@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import strawberry
+from msgspec.structs import replace
 from sqlalchemy import Index, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 from starlette.applications import Starlette
@@ -111,6 +115,34 @@ def test_the_host_may_await_before_it_refuses(settings: Settings) -> None:
     with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
         assert signup(GraphQLClient(http), invitation="stranger")["field"] == "invitation"
         assert signup(GraphQLClient(http))["user"]["points"] == 100
+
+
+def test_whoever_logs_in_does_not_wait_for_a_host_that_thinks(settings: Settings) -> None:
+    """As many sign-ups as there are threads that hash, and one more, while the host asks elsewhere."""
+    asked, answered = threading.Semaphore(0), threading.Event()
+    count = (os.cpu_count() or 1) + 1
+
+    async def check(signup: Signup[Customer]) -> None:
+        asked.release()
+        if signup.extra["invitation"] == "slow":
+            await asyncio.to_thread(answered.wait)
+
+    auth = Auth(replace(settings, rate_limits=False), user=Customer, before_signup=check)
+    auth.create_tables()
+    with (
+        TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http,
+        ThreadPoolExecutor(count + 1) as threads,
+    ):
+        client = GraphQLClient(http)
+        signup(client)
+        asked.acquire()
+        waiting = [threads.submit(signup, client, email=f"{i}@example.com", invitation="slow") for i in range(count)]
+        try:
+            assert all(asked.acquire(timeout=60) for _ in waiting)
+            assert threads.submit(client.login).result(timeout=60)["accessToken"]
+        finally:
+            answered.set()
+        assert all("user" in one.result() for one in waiting)
 
 
 def test_an_address_that_the_host_writes_anew_is_the_one_that_counts(settings: Settings) -> None:
@@ -301,7 +333,10 @@ def test_what_is_unique_in_another_way_is_refused_at_its_field(
 
     def signup(**extra: Any) -> SignedIn:
         email = extra.pop("email", "ada@example.com")
-        return service.signup(auth.runtime, email=email, password=PASSWORD, name="Ada", client=Client(), extra=extra)
+        given = {"email": email, "password": PASSWORD, "name": "Ada", "client": Client(), "extra": extra}
+        checked = service.check_signup(auth.runtime, **given)
+        asyncio.run(service.ask_host(auth.runtime, checked))
+        return service.signup(auth.runtime, checked, PASSWORD)
 
     signup(email="grace@example.com", team="blue", number=7, nickname="ada")
     with pytest.raises(AuthError) as refused:

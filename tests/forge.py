@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any, get_args
 from uuid import UUID
@@ -68,11 +69,13 @@ class Mint:
         return self.sign(self.header, _changed(self.claims, changes))
 
 
-class Without:
+class Without(Enum):
     """Leave this member out."""
 
+    WITHOUT = "without"
 
-WITHOUT = Without()
+
+WITHOUT = Without.WITHOUT
 
 
 def sign(header: Any, payload: Any, algorithm: str, key: Any) -> str:

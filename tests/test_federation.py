@@ -32,6 +32,9 @@ class Open(BasePermission):
     def has_permission(self, source: Any, info: strawberry.Info, **kwargs: Any) -> bool:
         return True
 
+    def __str__(self) -> str:
+        return "Open"
+
 
 @pytest.fixture
 def asker() -> Asker:

@@ -147,7 +147,7 @@ class Loud(NameConverter):
         return name.upper()
 
 
-@pytest.mark.parametrize("config", [{"auto_camel_case": False}, {"name_converter": Loud()}], ids=str)
+@pytest.mark.parametrize("config", [{"auto_camel_case": False}, {"name_converter": Loud()}], ids=list)
 def test_ours_are_named_the_same_under_any_naming(schema_class: Any, config: Any) -> None:
     @strawberry.type
     class Query(gqlauth.Query):

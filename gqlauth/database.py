@@ -15,6 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from gqlauth.errors import AuthError, ConfigurationError
@@ -30,6 +31,9 @@ POOL_SIZE = 10
 BUSY_TIMEOUT_SECONDS = 10
 # Drivers whose URLs have the options that ours have.
 SAME_OPTIONS = ("psycopg", "psycopg_async", "psycopg2", "pysqlite", "aiosqlite")
+
+# How psycopg and sqlite3 call a broken foreign key and a broken CHECK.
+VALUE_RULES = frozenset({"23503", "23514", "SQLITE_CONSTRAINT_FOREIGNKEY", "SQLITE_CONSTRAINT_CHECK"})
 
 
 class Database:
@@ -115,6 +119,18 @@ def _url_for_us(source: Engine | AsyncEngine) -> URL:
             f"psycopg knows no {', '.join(sorted(foreign))} of the engine's URL: set GQLAUTH_DATABASE_URL in its place"
         )
     return with_our_driver(url)
+
+
+def broken_rule(error: IntegrityError) -> str | None:
+    """Return what the database says where a CHECK or a foreign key was broken, else None.
+
+    Never what the row holds, which is private.
+    """
+    broken: Any = error.orig
+    code = getattr(broken, "sqlstate", None) or getattr(broken, "sqlite_errorname", None)
+    if code not in VALUE_RULES:
+        return None
+    return str(broken.diag.message_primary if hasattr(broken, "diag") else broken)
 
 
 def create_engine(url: URL) -> Engine:

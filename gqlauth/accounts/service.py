@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from gqlauth.context import Viewer, get_user
-from gqlauth.database import emit
+from gqlauth.database import broken_rule, emit
 from gqlauth.errors import AuthError, AuthErrorCode, ConfigurationError, InvalidInput
 from gqlauth.events import (
     AccountDeleted,
@@ -44,6 +45,8 @@ from gqlauth.users.service import (
     required_columns,
     taken_column,
 )
+
+logger = logging.getLogger("gqlauth")
 
 NOT_TAKEN = "The database does not take one of these values."
 
@@ -296,16 +299,23 @@ def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Clien
 
 
 def _write(runtime: Runtime, db: Session, user: UserColumns, changes: Mapping[str, Any]) -> None:
-    """Write the account with these changes. Uniqueness is the database's word. Raises `EmailTaken`, `InvalidInput`."""
+    """Write the account with these changes. What it may hold is the database's word.
+
+    Raises `EmailTaken`, or `InvalidInput` for what is taken otherwise or breaks a rule of the host's table.
+    """
     try:
         with db.begin_nested():
             for name, value in changes.items():
                 setattr(user, name, value)
             db.add(user)
-    except IntegrityError:
+    except IntegrityError as error:
         taken = taken_column(runtime, db, user, changes)
         if taken is None:
-            raise
+            if (rule := broken_rule(error)) is None:
+                raise
+            # Who sent it cannot know the rule; and it may be a default of the host's that breaks it.
+            logger.warning("an account was refused by the database: %s", rule)
+            raise InvalidInput(NOT_TAKEN) from None
         raise EmailTaken if taken == "email_key" else InvalidInput("This is taken.", field=camel_case(taken)) from None
     except (DataError, OverflowError):
         raise InvalidInput(NOT_TAKEN) from None

@@ -25,9 +25,17 @@ class Base(DeclarativeBase):
     """The host's own."""
 
 
+class Club(Base):
+    __tablename__ = "clubs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
 class Player(gqlauth.UserColumns, Base):
     __tablename__ = "players"
+    __table_args__ = (sa.CheckConstraint("size < 100", name="fits"),)
 
+    club: Mapped[int | None] = mapped_column(sa.ForeignKey("clubs.id"))
     nickname: Mapped[str | None] = mapped_column(default="nobody")
     size: Mapped[int] = mapped_column(sa.Integer(), default=1)
     score: Mapped[int | None] = mapped_column(sa.BigInteger())
@@ -45,6 +53,7 @@ class User(gqlauth.User):
 class SignupInput(gqlauth.SignupInput):
     nickname: str | None = strawberry.UNSET
     size: strawberry.Maybe[int]
+    club: strawberry.Maybe[int]
     settings: JSON | None = None
     # No columns.
     voucher: strawberry.Maybe[str]
@@ -55,6 +64,7 @@ class SignupInput(gqlauth.SignupInput):
 class UpdateProfileInput(gqlauth.UpdateProfileInput):
     nickname: strawberry.Maybe[str | None]
     size: strawberry.Maybe[int]
+    club: strawberry.Maybe[int]
     score: JSON | None = strawberry.UNSET
     born: datetime | None = strawberry.UNSET
     settings: JSON | None = strawberry.UNSET
@@ -120,6 +130,8 @@ def test_what_an_update_leaves_out_stays(client: GraphQLClient) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
+        {"size": 100},
+        {"club": 1},
         {"score": 2**63},
         {"born": "2000-01-01T00:00:00"},
         {"born": "0001-01-01T00:00:00+14:00"},
@@ -129,6 +141,16 @@ def test_what_the_database_does_not_take_is_refused(client: GraphQLClient, chang
     token = signup(client)["accessToken"]
     assert update(client, token, **changes)["code"] == "INVALID_INPUT"
     assert update(client, token) == {"nickname": "nobody", "size": 1}
+
+
+@pytest.mark.parametrize(("more", "rule"), [({"size": 100}, "fits"), ({"club": 1}, "foreign key")])
+def test_a_signup_that_breaks_a_rule_of_the_table_is_refused(
+    client: GraphQLClient, caplog: pytest.LogCaptureFixture, more: dict[str, Any], rule: str
+) -> None:
+    assert signup(client, **more)["code"] == "INVALID_INPUT"
+    [told] = [record.getMessage() for record in caplog.records if "refused by the database" in record.getMessage()]
+    assert rule in told.lower() and "ada@example.com" not in told
+    assert signup(client)["user"] == {"nickname": "nobody", "size": 1}
 
 
 def test_nested_json_is_no_way_to_an_internal_error(client: GraphQLClient) -> None:

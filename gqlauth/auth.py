@@ -111,6 +111,10 @@ class Auth(Generic[UserT, ContextT]):
         before_signup: Callable[[Signup[UserT]], object] | None = None,
         clock: Clock = utc_now,
     ) -> None:
+        given: object = settings
+        if not isinstance(given, Settings | None):
+            # Not its value, in which a password may stand.
+            raise ConfigurationError(f"{type(given)} is no settings: a URL goes into Settings(database_url=...)")
         made_of: object = context
         if not (isinstance(made_of, type) and issubclass(made_of, Context)):
             raise ConfigurationError(f"context is a subclass of gqlauth.Context, and {context!r} is none")

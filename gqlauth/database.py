@@ -98,6 +98,8 @@ def choose_engine(source: URL | Engine | AsyncEngine) -> tuple[Engine, bool]:
     """
     if isinstance(source, URL):
         return create_engine(source), True
+    if not hasattr(source, "url"):
+        raise ConfigurationError("engine is an engine of SQLAlchemy's: a URL goes into Settings(database_url=...)")
     if isinstance(source, Engine) and (source.dialect.name, source.dialect.driver) == ("postgresql", "psycopg"):
         # Whatever the host's transactions are, ours lock rows and then read what others have committed.
         shared = source.execution_options(isolation_level="READ COMMITTED")

@@ -214,6 +214,13 @@ def test_an_engine_whose_database_we_cannot_use_is_refused_in_one_line(url: str,
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("wrong", [{"settings": "postgresql://ada:pw@host/shop"}, {"engine": "sqlite:///shop.db"}])
+def test_a_url_in_the_wrong_place_is_told_the_right_one(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"Settings\(database_url=\.\.\.\)$") as caught:
+        Auth(**wrong)
+    assert "pw" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "ours"),
     [

@@ -7,7 +7,6 @@ some hundred thousand, other ones each time (about an hour).
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import strawberry
 from httpx2 import Response
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -24,9 +23,9 @@ from strawberry.extensions import SchemaExtension
 import gqlauth
 from gqlauth import Auth, AuthErrorCode, Schema, Settings
 from tests import support
+from tests.fuzz import NIGHTLY, fuzz
 from tests.support import PASSWORD
 
-NIGHTLY = bool(os.environ.get("GQLAUTH_NIGHTLY"))
 EMAIL = "ada@example.com"
 JSON_TYPE = (b"content-type", b"application/json")
 OPERATIONS = [
@@ -42,16 +41,6 @@ OPERATIONS = [
     support.ME,
 ]
 INSIDE = re.compile(r"INTERNAL_ERROR|Traceback|Error\(|sqlalchemy|sqlite|SELECT |INSERT |gqlauth/|\.py\b")
-
-
-def fuzz(examples: int) -> settings:
-    """Return how many examples there are, and whether they are new ones."""
-    return settings(
-        max_examples=examples * 250 if NIGHTLY else examples,
-        derandomize=not NIGHTLY,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 @strawberry.input

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from gqlauth import Auth, AuthErrorCode, Settings
 from gqlauth.app import create_schema
+from tests.fuzz import fuzz
 from tests.support import LOGIN, SIGNUP
 
 WORDS = """
@@ -67,7 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         yield client
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@fuzz(200)
 @given(query=DOCUMENTS, variables=st.none() | st.dictionaries(st.sampled_from("vbx"), JSON, max_size=3))
 def test_no_document_is_an_error_on_our_side(server: TestClient, query: str, variables: dict[str, Any] | None) -> None:
     """ASVS 16.5.4: whatever comes in, it is never a 5xx and never an internal error."""
@@ -76,7 +77,7 @@ def test_no_document_is_an_error_on_our_side(server: TestClient, query: str, var
     assert "INTERNAL_ERROR" not in response.text
 
 
-@settings(max_examples=150, deadline=None)
+@fuzz(150)
 @given(body=st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_no_body_is_an_error_on_our_side(server: TestClient, body: bytes) -> None:
     """ASVS 16.5.4."""
@@ -87,7 +88,7 @@ def test_no_body_is_an_error_on_our_side(server: TestClient, body: bytes) -> Non
 TEXTS = st.text(max_size=300) | st.text(alphabet="\x00\u202e@\uff20.aÀ\ufeff\U0001f600 \r\n", max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@fuzz(60)
 @given(email=TEXTS, password=TEXTS, name=TEXTS)
 def test_no_text_is_an_error_on_our_side(server: TestClient, email: str, password: str, name: str) -> None:
     for document, more in ((SIGNUP, {"name": name}), (LOGIN, {})):

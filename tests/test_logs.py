@@ -20,6 +20,7 @@ from gqlauth.events import Event, Events, LoginFailed
 from gqlauth.keys import service as keys
 from gqlauth.ratelimit import OWNER, REFRESH
 from gqlauth.users.service import grant, revoke
+from tests.fuzz import fuzz
 from tests.support import DELETE_ACCOUNT, LOGIN, ME, PASSWORD, SIGNUP, Clock, GraphQLClient
 
 USER = r"user_id=(?P<user>[0-9a-f-]{36})"
@@ -219,6 +220,7 @@ def test_a_value_stays_one_value_on_one_line_of_printable_ascii(value: str) -> N
     assert json.loads(quoted) == value
 
 
+@fuzz()
 @given(st.text(st.characters(), max_size=50))
 def test_any_value_can_be_read_back(value: str) -> None:
     line = logs.line("event", value=value, last=1)

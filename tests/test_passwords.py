@@ -6,10 +6,11 @@ import unicodedata
 
 import bcrypt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gqlauth.passwords import Passwords, WeakPassword, common_passwords
+from tests.fuzz import fuzz
 
 passwords = Passwords(cost=4)
 WORDS = ("ada.lovelace@example.com", "Ada King")
@@ -94,7 +95,7 @@ def test_the_3000_most_common_passwords_that_fit_the_policy_are_refused() -> Non
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=256))
-@settings(max_examples=40, deadline=None)
+@fuzz(40)
 def test_a_password_verifies_and_one_with_anything_added_does_not(password: str) -> None:
     stored = passwords.hash(password)
     assert passwords.verify(password, stored)

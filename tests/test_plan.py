@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 import strawberry
 from graphql import GraphQLError, get_named_type, is_composite_type, parse
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strawberry.extensions import FieldExtension
 
@@ -19,6 +19,7 @@ from gqlauth import Limits, Schema
 from gqlauth.documents import discreet
 from gqlauth.plan import PlainExecutor, is_awaitable
 from gqlauth.schema import _masked
+from tests.fuzz import fuzz
 
 
 class Closed(FieldExtension):
@@ -247,7 +248,7 @@ def field(draw: st.DrawFn, parent: Any, name: str, depth: int) -> str:
     return f"{name} {draw(selections(kind, depth - 1)) if depth else '{ __typename }'}"
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@fuzz()
 @given(selections(SCHEMA._schema.query_type, 2))
 def test_a_plan_answers_like_graphql_core_whatever_is_asked(document: str) -> None:
     compare(document)

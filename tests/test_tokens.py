@@ -9,7 +9,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gqlauth import tokens
@@ -18,6 +18,7 @@ from gqlauth.settings import Algorithm
 from gqlauth.tokens import InvalidToken
 from tests import forge
 from tests.forge import ALGORITHMS, AUDIENCE, ISSUER, SESSION_ID, USER_ID, WITHOUT, Mint, mint
+from tests.fuzz import fuzz
 from tests.support import Clock
 
 ASYMMETRIC: tuple[Algorithm, ...] = ("ES256", "EdDSA", "RS256")
@@ -84,7 +85,7 @@ def test_what_is_signed_by_hand_with_our_key_and_our_claims_verifies(ours: Mint)
 
 
 @given(algorithms, st.data())
-@settings(deadline=None)
+@fuzz()
 def test_a_token_with_one_flipped_bit_is_refused(algorithm: Algorithm, data: st.DataObject) -> None:
     issuer = mint(algorithm)
     characters = bytearray(issuer.issue().encode())
@@ -93,7 +94,7 @@ def test_a_token_with_one_flipped_bit_is_refused(algorithm: Algorithm, data: st.
 
 
 @given(algorithms, st.integers(0, 2), st.data())
-@settings(deadline=None)
+@fuzz()
 def test_a_part_with_one_flipped_bit_is_refused(algorithm: Algorithm, index: int, data: st.DataObject) -> None:
     """ASVS 9.1.1; RFC 8725 section 3.3."""
     issuer = mint(algorithm)
@@ -105,7 +106,7 @@ def test_a_part_with_one_flipped_bit_is_refused(algorithm: Algorithm, index: int
 
 
 @given(algorithms, st.lists(st.integers(0, 5), max_size=6))
-@settings(deadline=None)
+@fuzz()
 def test_swapped_missing_and_additional_parts_are_refused(algorithm: Algorithm, order: list[int]) -> None:
     issuer = mint(algorithm)
     parts = [*issuer.issue().split("."), *issuer.with_claims(jti="another").split(".")]
@@ -117,7 +118,7 @@ def test_swapped_missing_and_additional_parts_are_refused(algorithm: Algorithm, 
 @given(
     algorithms, st.integers(0, 2), st.sampled_from(["=", "==", "A", "\n", " ", "%3D", "\0", "\u200b", "\uff41", "+/"])
 )
-@settings(deadline=None)
+@fuzz()
 def test_anything_added_to_a_part_is_refused(algorithm: Algorithm, index: int, tail: str) -> None:
     issuer = mint(algorithm)
     for position in (0, 1, 2):
@@ -151,20 +152,20 @@ def test_blanks_and_wrapping_are_refused(ours: Mint, around: str) -> None:
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[\w-]{1,40}(\.[\w-]{0,40}){0,5}", fullmatch=True))
-@settings(deadline=None)
+@fuzz()
 def test_any_text_is_refused_without_an_accident(text: str) -> None:
     assert_invalid(mint("ES256"), text)
 
 
 @given(algorithms, json_values | st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64"]), json_values))
-@settings(deadline=None)
+@fuzz()
 def test_any_header_is_refused_without_an_accident(algorithm: Algorithm, header: Any) -> None:
     issuer = mint(algorithm)
     assert_invalid(issuer, issuer.sign(header, issuer.claims))
 
 
 @given(algorithms, json_values, st.sampled_from(["iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf"]))
-@settings(deadline=None)
+@fuzz()
 def test_any_claim_of_another_kind_is_refused_without_an_accident(algorithm: Algorithm, value: Any, name: str) -> None:
     issuer = mint(algorithm)
     assume(

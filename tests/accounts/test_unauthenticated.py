@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gqlauth import Auth
 from gqlauth.accounts import service
 from tests import forge
+from tests.fuzz import fuzz
 from tests.support import ME, Clock, GraphQLClient
 from tests.tables import Session, User
 
@@ -172,6 +173,6 @@ def test_an_unknown_key_while_the_keys_cannot_be_read(client: GraphQLClient, aut
     st.binary(max_size=60).filter(lambda raw: not {0, 10, 13} & {*raw}),
     st.sampled_from([b"", b"Bearer ", b"bearer "]),
 )
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@fuzz(50)
 def test_any_header_is_refused_without_an_accident(client: GraphQLClient, raw: bytes, scheme: bytes) -> None:
     assert reason(client, scheme + raw) == "TOKEN_INVALID"

@@ -7,7 +7,6 @@ fails everywhere; `GQLAUTH_NIGHTLY=1` lives a thousand longer ones, other ones e
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +26,7 @@ from gqlauth import Auth, Settings
 from gqlauth.accounts import service as accounts
 from gqlauth.app import create_schema
 from gqlauth.sessions import service as sessions
+from tests.fuzz import NIGHTLY
 from tests.support import (
     CHANGE_PASSWORD,
     DELETE_ACCOUNT,
@@ -40,7 +40,6 @@ from tests.support import (
     GraphQLClient,
 )
 
-NIGHTLY = bool(os.environ.get("GQLAUTH_NIGHTLY"))
 MINUTE, DAY = 60, 86_400
 GRACE, ACCESS_LIFE, IDLE_LIMIT, ABSOLUTE_LIMIT = (
     timedelta(seconds=seconds) for seconds in (10, 15 * MINUTE, 30 * DAY, 90 * DAY)

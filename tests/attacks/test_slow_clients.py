@@ -28,17 +28,9 @@ from tests.attackers import (
     receive,
     send,
 )
-from tests.processes import Server, serving, serving_by
+from tests.processes import Server, serving_by
 
 IDLE = 1_000
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server as it comes, but for the cost of its hashes."""
-    with serving(tmp_path_factory.mktemp("target"), environment="test", bcrypt_cost="4") as running:
-        yield running
-        assert "Traceback" not in running.stop()
 
 
 IMPATIENT = """
@@ -56,14 +48,6 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving_by(program, folder, environment="test", bcrypt_cost="4") as running:
         yield running
         assert "Traceback" not in running.stop()
-
-
-@pytest.fixture
-def others(target: Server, request: pytest.FixtureRequest) -> Iterator[WellBehaved]:
-    """Somebody else, who must not notice."""
-    client = WellBehaved(target, f"user{abs(hash(request.node.name))}@example.com")
-    yield client
-    client.close()
 
 
 def test_the_defaults_are_no_more_patient_than_they_say() -> None:

@@ -11,10 +11,12 @@ from typing import Any, get_args
 from uuid import UUID
 
 import jwt
+import pytest
 
 from gqlauth import tokens
+from gqlauth.errors import Reason
 from gqlauth.settings import Algorithm
-from gqlauth.tokens import AccessTokens, KeyRing
+from gqlauth.tokens import AccessTokens, InvalidToken, KeyRing
 from tests.support import Clock
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -118,3 +120,16 @@ def _changed(members: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 
 def _json(value: Any) -> bytes:
     return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+def reason(issuer: Mint, token: str) -> Reason:
+    """Return why the token is refused; nothing about it may be remembered."""
+    with pytest.raises(InvalidToken) as refused:
+        issuer.tokens.verify(token)
+    assert token not in issuer.tokens._verified
+    return refused.value.reason
+
+
+def assert_invalid(issuer: Mint, token: str) -> None:
+    """Check that the token is refused as none of ours."""
+    assert reason(issuer, token) is Reason.TOKEN_INVALID

@@ -89,6 +89,18 @@ def emit(db: Session, *events: Event) -> None:
     db.info.setdefault("events", []).extend(events)
 
 
+def broken_rule(error: IntegrityError) -> str | None:
+    """Return what the database says where a CHECK or a foreign key was broken, else None.
+
+    Never what the row holds, which is private.
+    """
+    broken: Any = error.orig
+    code = getattr(broken, "sqlstate", None) or getattr(broken, "sqlite_errorname", None)
+    if code not in VALUE_RULES:
+        return None
+    return str(broken.diag.message_primary if hasattr(broken, "diag") else broken)
+
+
 def choose_engine(source: URL | Engine | AsyncEngine) -> tuple[Engine, bool]:
     """Return the engine to work with, and whether it is our own.
 
@@ -121,18 +133,6 @@ def _url_for_us(source: Engine | AsyncEngine) -> URL:
             f"psycopg knows no {', '.join(sorted(foreign))} of the engine's URL: set GQLAUTH_DATABASE_URL in its place"
         )
     return with_our_driver(url)
-
-
-def broken_rule(error: IntegrityError) -> str | None:
-    """Return what the database says where a CHECK or a foreign key was broken, else None.
-
-    Never what the row holds, which is private.
-    """
-    broken: Any = error.orig
-    code = getattr(broken, "sqlstate", None) or getattr(broken, "sqlite_errorname", None)
-    if code not in VALUE_RULES:
-        return None
-    return str(broken.diag.message_primary if hasattr(broken, "diag") else broken)
 
 
 def create_engine(url: URL) -> Engine:

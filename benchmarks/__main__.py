@@ -87,6 +87,7 @@ def hashing(subject: Subject, rounds: int) -> Iterator[Row]:
     yield Row(f"logins at cost {measures.COST}", login, unit="/s")
     yield Row("logins / what the cores can hash", login / hashes, 0.9)
     yield Row(f"p99 of me during {measures.STORM} logins at once", measures.storm(subject), 10, True, "ms")
+    yield Row("a login while every core is busy / alone", measures.starved(subject, min(rounds, 3)), 20, True)
 
 
 def starting(database: str, folder: Path, rounds: int) -> Iterator[Row]:

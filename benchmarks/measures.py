@@ -7,6 +7,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,18 @@ def storm(subject: Subject) -> float:
         return taken
 
     return statistics.quantiles(asyncio.run(run()), n=100)[98] * 1000
+
+
+def starved(subject: Subject, rounds: int) -> float:
+    """Return how many times as long a login takes while every core is busy with something else."""
+    alone = statistics.median(asyncio.run(_login(subject.port, 1)) for _ in range(rounds))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        return statistics.median(asyncio.run(_login(subject.port, 1)) for _ in range(rounds)) / alone
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def memory(process: subprocess.Popen[bytes]) -> float:

@@ -18,9 +18,9 @@ from gqlauth.database import POOL_SIZE
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Between the event loop, whose answers are awaited in milliseconds, and starvation. p99 of `me` beside 64 logins, and a
-# login while two workers are saturated with `me` on two cores: at 19, 3 ms and 6.6 s; at 10, 5 ms and 2.3 s; at 0, 7 ms
-# and 0.5 s.
+# The event loop goes first, but whoever else is busy must not starve a login. Measured (`benchmarks --only logins`): at
+# 19, p99 of `me` beside 64 logins is 3 ms, and a login takes 65 times as long while every core is busy; at 10, 5 ms and
+# 10 times.
 LOW_PRIORITY = 10
 
 

@@ -1,7 +1,6 @@
 """Whatever comes in: never a 5xx, never an internal error, never a word of the inside.
 
-Some hundreds of requests by default, the same each time. `GQLAUTH_NIGHTLY=1 uv run pytest tests/test_fuzz.py` sends
-some hundred thousand, other ones each time (about an hour).
+Some hundreds of requests by default; `GQLAUTH_NIGHTLY=1` sends some hundred thousand (see `tests/fuzz.py`).
 """
 
 from __future__ import annotations

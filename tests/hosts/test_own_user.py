@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 import gqlauth
 from gqlauth import Auth, AuthError, ConfigurationError, InvalidInput, Settings, Signup
 from gqlauth.accounts import service
+from gqlauth.events import SignupRefused
 from gqlauth.keys import service as keys
 from gqlauth.runtime import Client
 from gqlauth.sessions.service import SignedIn
@@ -103,6 +104,19 @@ def test_the_host_may_refuse_a_signup(client: GraphQLClient) -> None:
     refused = {"code": "INVALID_INPUT", "message": "This is no invitation.", "field": "invitation"}
     assert signup(client, invitation="stranger") == refused
     assert signup(client)["user"]["points"] == 100
+
+
+def test_what_the_host_refuses_is_told_where_a_listener_may_block(auth: Auth[Customer], client: GraphQLClient) -> None:
+    told = []
+
+    @auth.on(SignupRefused)
+    def listen(event: SignupRefused) -> None:
+        with pytest.raises(RuntimeError):  # no event loop runs in this thread
+            asyncio.get_running_loop()
+        told.append(event.reason)
+
+    signup(client, invitation="stranger")
+    assert told == ["INVALID_INPUT"]
 
 
 def test_the_host_may_await_before_it_refuses(settings: Settings) -> None:

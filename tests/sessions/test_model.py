@@ -2,7 +2,7 @@
 
 Hypothesis interleaves everything that begins, keeps or ends a session, with time passing and restarts in between, and
 sends it as GraphQL documents to a server on SQLite. The same 16 lives are lived at every run, so that a failure here
-fails everywhere; `GQLAUTH_NIGHTLY=1` lives a thousand longer ones, other ones each time (about an hour).
+fails everywhere; `GQLAUTH_NIGHTLY=1` lives a thousand longer ones, other ones each time (an hour or more).
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from gqlauth import cookies
+from gqlauth.addresses import client_address
 from gqlauth.clock import Clock
 from gqlauth.cookies import Cookies
 from gqlauth.database import Lookup
@@ -33,8 +34,6 @@ T = TypeVar("T")
 
 logger = logging.getLogger("gqlauth")
 
-# The longest way to write an IPv6 address; the database has room for it.
-MAX_ADDRESS_LENGTH = 45
 # Where a context that is a dict has ours.
 CONTEXT_KEY = "gqlauth"
 
@@ -225,10 +224,8 @@ class Context(Generic[UserT]):
     @cached_property
     def client(self) -> Client:
         """Where the request comes from. One value for the whole request: it counts what the request tries."""
-        peer = self.request.client
         device = self.cookies.device if self.cookies else None
-        # Through a proxy it is whatever the proxy says.
-        return Client(peer.host[:MAX_ADDRESS_LENGTH] if peer else None, self.request.headers.get("user-agent"), device)
+        return Client(client_address(self.request), self.request.headers.get("user-agent"), device)
 
     @property
     def response(self) -> Response:

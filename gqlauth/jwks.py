@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import logging
 import threading
@@ -11,13 +10,12 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
-from urllib import request
-from urllib.parse import urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from gqlauth.clock import Clock
+from gqlauth.fetch import check_url, fetch
 from gqlauth.reasons import Reason
 from gqlauth.tokens import Algorithm, PublicKey, UnknownKey, fits, shared_secret, thumbprint
 
@@ -83,7 +81,7 @@ class Given:
 
 
 class Published:
-    """The key set at a URL, kept for `seconds`; safe to use from many threads.
+    """The key set at a URL, kept for `seconds`; safe to use from many threads. A fetch takes `timeout` seconds at most.
 
     It is fetched anew when it is older, or when a token names a key that it lacks, in both cases not sooner than
     `PAUSE_SECONDS` after the last time. Nobody waits for it whose key is there.
@@ -92,8 +90,8 @@ class Published:
     def __init__(
         self, url: str, algorithms: tuple[Algorithm, ...], *, seconds: float, timeout: float, clock: Clock
     ) -> None:
+        check_url(url)
         self._url = url
-        self._opener = _opener(url)
         self._algorithms = algorithms
         self._seconds = seconds
         self._timeout = timeout
@@ -139,10 +137,7 @@ class Published:
             done.set_result(None)
 
     def _read(self) -> Keys:
-        with self._opener.open(self._url, timeout=self._timeout) as answer:
-            body = answer.read(MAX_SET_BYTES + 1)
-        if len(body) > MAX_SET_BYTES:
-            raise ValueError(f"the answer is larger than {MAX_SET_BYTES} bytes")
+        body = fetch(self._url, seconds=self._timeout, most_bytes=MAX_SET_BYTES)
         return read_set(json.loads(body), self._algorithms)
 
     def _is_younger(self, time: float | None, seconds: float) -> bool:
@@ -217,29 +212,3 @@ def _read_secret(raw: bytes) -> Keys:
     except jwt.InvalidKeyError:
         raise ValueError("this is no secret but a public key") from None
     return {kid: VerifyingKey(secret, "HS256") for kid, secret in verifying.items()}
-
-
-def _opener(url: str) -> request.OpenerDirector:
-    """Return what fetches this URL and nothing else: no redirection, and no plain HTTP but to this machine.
-
-    Raise `ValueError` for a URL that keys must not come from: who can change the answer can sign as anybody.
-    """
-    parts = urlsplit(url)
-    is_local = parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    if not is_local and not (parts.scheme == "https" and parts.hostname):
-        raise ValueError("the keys must come from an https URL, or http on this machine (127.0.0.1, ::1, localhost)")
-    opener = request.OpenerDirector()
-    # A proxy would take what is meant for this machine elsewhere.
-    opener.add_handler(request.ProxyHandler({} if is_local else None))
-    opener.add_handler(request.HTTPHandler())
-    opener.add_handler(request.HTTPSHandler())
-    opener.add_handler(request.HTTPErrorProcessor())
-    opener.add_handler(request.HTTPDefaultErrorHandler())
-    return opener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -46,7 +46,7 @@ class TokenVerifier:
 
     The keys come from `jwks_url`, or are given as `key`: a JSON Web Key Set, a public key in PEM, or with
     `algorithms=["HS256"]` the shared secret. What they sign with is `algorithms`, never what a token says.
-    A fetched set is kept for `jwks_seconds`; a server that is silent for `timeout` seconds has failed to answer.
+    A fetched set is kept for `jwks_seconds`. A fetch that takes longer than `timeout` seconds in all has failed.
     Raises `ValueError` for arguments that could not verify safely. May be used from many threads and event loops.
     """
 

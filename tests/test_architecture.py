@@ -38,8 +38,8 @@ ORDER = [
     {"errors"},
     {"verify"},
     {"jwks"},
-    {"tokens"},
-    {"reasons", "clock", "refresh_tokens", "columns", "fields"},
+    {"tokens", "fetch"},
+    {"reasons", "clock", "refresh_tokens", "columns", "fields", "addresses"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
 FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py"}

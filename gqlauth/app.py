@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gqlauth.auth import Auth, safely
 from gqlauth.guards import IsAuthenticated
+from gqlauth.http import HeaderCheck
 from gqlauth.schema import Mutation, Query, Schema, Subscription
 from gqlauth.settings import Settings
 
@@ -24,7 +26,9 @@ def create_app(settings: Settings | None = None) -> Starlette:
     pages = auth.pages() if auth.settings.pages else []
     handlers = {HTTPException: _refuse}
     routes = [*auth.routes(create_schema()), *pages]
-    return Starlette(routes=routes, lifespan=auth.lifespan, exception_handlers=handlers)
+    # For the pages, and for addresses at which there is nothing. The routes of `auth` check for themselves.
+    middleware = [Middleware(HeaderCheck, limit=auth.settings.max_header_bytes)]
+    return Starlette(routes=routes, middleware=middleware, lifespan=auth.lifespan, exception_handlers=handlers)
 
 
 def _refuse(request: Request, error: Exception) -> Response:

@@ -27,7 +27,7 @@ from gqlauth.documents import Limits
 from gqlauth.errors import ConfigurationError
 from gqlauth.events import Event
 from gqlauth.housekeeping import Housekeeping
-from gqlauth.http import GraphQLView, HeaderLimit
+from gqlauth.http import GraphQLView, HeaderCheck
 from gqlauth.keys import service as keys
 from gqlauth.pages.account import AccountPages
 from gqlauth.pages.files import SAFE
@@ -169,13 +169,15 @@ class Auth(Generic[UserT, ContextT]):
         view = GraphQLView(
             schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page.show if page else None
         )
-        middleware = [*self._proxies(), Middleware(HeaderLimit, limit=self.settings.max_header_bytes), *self._cors()]
+        check = Middleware(HeaderCheck, limit=self.settings.max_header_bytes)
+        # The check comes first: proxies are read from the headers, too.
+        middleware = [check, *self._proxies(), *self._cors()]
         return [
             Route(path, view, middleware=middleware),
             *([WebSocketRoute(path, self._socket_view(schema), middleware=middleware)] if schema.subscription else []),
-            Route("/.well-known/jwks.json", self._jwks),
-            Route("/healthz", self._healthz),
-            Route("/readyz", self._readyz),
+            Route("/.well-known/jwks.json", self._jwks, middleware=[check]),
+            Route("/healthz", self._healthz, middleware=[check]),
+            Route("/readyz", self._readyz, middleware=[check]),
             *(page.routes() if page else []),
         ]
 

@@ -33,6 +33,8 @@ SECURITY_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options",
 
 # RFC 9110 section 4.1 wants 8,000 octets at least; nothing of ours stands in the query.
 MAX_QUERY_BYTES = 8_000
+# Headers of which one value counts. A proxy and we could each take another one where there are two.
+SINGLE = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length"})
 # A body that comes in pieces has to be complete by then.
 BODY_SECONDS = 10
 # How long, and how much, a client may still send after it was refused. Without that it would be cut off while it sends,
@@ -319,8 +321,12 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-class HeaderLimit:
-    """ASGI middleware: refuses with 431 what sends more than `limit` bytes of headers, wherever it goes."""
+class HeaderCheck:
+    """ASGI middleware: refuses a request or handshake by its headers, wherever it goes.
+
+    With 431 if they have more than `limit` bytes; with 400 if a header of which only one counts comes twice, or `Host`
+    is missing in HTTP/1.1 (RFC 9112 section 3.2). HTTP/1.0, which some health probes speak, knows no `Host`.
+    """
 
     def __init__(self, app: ASGIApp, limit: int) -> None:
         self._app = app
@@ -328,11 +334,31 @@ class HeaderLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] != "lifespan" and sum(len(n) + len(v) for n, v in scope["headers"]) > self._limit:
-            error = HTTPError(431, "HEADERS_TOO_LARGE", f"The headers are over the limit of {self._limit} bytes.")
-            if scope["type"] == "websocket":
-                await refuse_socket(error, scope, send)
-            else:
-                await refuse(error, scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        # A copy: uvicorn adds the trailer fields of a chunked request to its own list while the body is read.
+        scope["headers"] = [*scope["headers"]]
+        error = self._find_fault(scope)
+        if error is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await refuse_socket(error, scope, send)
+        else:
+            await refuse(error, scope, receive, send)
+
+    def _find_fault(self, scope: Scope) -> HTTPError | None:
+        version, size = scope.get("http_version", "1.1"), 0
+        single: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            size += len(name) + len(value)
+            if name in SINGLE:
+                # HTTP/2 may say the same host in `:authority` and in `Host` (RFC 9113 section 8.3.1).
+                if name in single and (version < "2" or single[name] != value):
+                    return HTTPError(400, "BAD_REQUEST", f"Send one {name.decode().title()} header, not several.")
+                single[name] = value
+        if size > self._limit:
+            return HTTPError(431, "HEADERS_TOO_LARGE", f"The headers are over the limit of {self._limit} bytes.")
+        if version == "1.1" and b"host" not in single:
+            return HTTPError(400, "BAD_REQUEST", "Send a Host header.")
+        return None

@@ -22,7 +22,33 @@ MOST_FRAMES = 1_000
 LARGEST_BUFFER = 1_000_000
 
 
-class Protocol(HttpToolsProtocol):
+class HeadersOnly(HttpToolsProtocol):
+    """uvicorn's HTTP, in which nothing counts as a header that comes after the end of the headers.
+
+    uvicorn adds the trailer fields of a chunked request to its headers, although a recipient must not merge them
+    (RFC 9110 section 6.5.1). A client could put fields there that a proxy in front would have replaced. A host that
+    runs uvicorn itself uses this class by `uvicorn.run(app, http="gqlauth.protocol:HeadersOnly")`.
+    """
+
+    _is_in_head = True
+
+    def on_message_begin(self) -> None:
+        """Expect headers."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, and drop a trailer field."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Take no more headers."""
+        self._is_in_head = False
+        super().on_headers_complete()
+
+
+class Protocol(HeadersOnly):
     """uvicorn's HTTP, without its patience: it would wait for ever for a request's end, and hold a head of any size.
 
     A request that comes in one piece, as nearly all do, costs nothing more. `largest` is in bytes: of a head that comes

@@ -15,9 +15,11 @@ from uuid import UUID
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from gqlauth.addresses import client_address
 from gqlauth.context import Context, Refused, SessionEnd, Viewer
 from gqlauth.errors import Reason
 from gqlauth.events import AccountDeleted, Event, SessionRevoked, UserDisabled
+from gqlauth.ratelimit import network
 from gqlauth.runtime import Runtime
 from gqlauth.sessions import service as sessions
 from gqlauth.threads import Lane
@@ -25,12 +27,14 @@ from gqlauth.tokens import Claims
 
 logger = logging.getLogger("gqlauth")
 
-# In one process.
-MOST_SOCKETS = 5_000
-# Those that have not yet said who they are, and those of nobody, must leave room for those of accounts.
+# In one process, of each kind. No kind takes the places of another.
 MOST_WAITING = 500
 MOST_ANONYMOUS = 1_000
+MOST_SIGNED_IN = 3_500
 MOST_PER_ACCOUNT = 50
+# Where more than this part of the places is taken, a network gets one only while it holds less than its share.
+SHORT_FROM = 1 / 2
+SHARE = 1 / 10
 
 # The rest of the second is for the answer.
 CHECK_SECONDS = 0.75
@@ -45,11 +49,40 @@ DATABASE_UNAVAILABLE, TOO_MANY_SOCKETS = "DATABASE_UNAVAILABLE", "TOO_MANY_SOCKE
 GRANTS_CHANGED = "GRANTS_CHANGED"
 
 
+class Places:
+    """The places for sockets of one kind, and how many each network has of them.
+
+    While there are plenty, anybody gets one: an office may be behind a single address. When they run short, one network
+    cannot take the rest. What it holds by then, it keeps.
+    """
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+        self._total = 0
+
+    def take(self, holder: str, most: int) -> bool:
+        """Take one of `most` places for a network; False if there is none for it."""
+        is_short = self._total >= most * SHORT_FROM
+        if self._total >= most or (is_short and self._taken[holder] >= most * SHARE):
+            return False
+        self._taken[holder] += 1
+        self._total += 1
+        return True
+
+    def leave(self, holder: str) -> None:
+        """Give a place back."""
+        self._total -= 1
+        self._taken[holder] -= 1
+        if not self._taken[holder]:
+            del self._taken[holder]
+
+
 class Socket:
     """One open WebSocket: its context, and the claims of the token that it was opened with, if any."""
 
     def __init__(self, context: Context, claims: Claims | None) -> None:
         self.context = context
+        self.network = network(context.client.ip_address)
         self.claims = claims
         self.end = context.session_end = SessionEnd()
         self.ending = False
@@ -65,9 +98,11 @@ class Sockets:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._waiting: set[WebSocket] = set()
+        # Each with the network that it comes from.
+        self._waiting: dict[WebSocket, str] = {}
         self._sockets: dict[WebSocket, Socket] = {}
-        self._owned: Counter[UUID | None] = Counter()
+        self._waiting_places, self._anonymous_places, self._signed_in_places = Places(), Places(), Places()
+        self._owned: Counter[UUID] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -93,32 +128,53 @@ class Sockets:
             self.remove(websocket)
 
     def wait_for(self, websocket: WebSocket) -> bool:
-        """Count a socket that has not yet said who it is; False if there is no room for it."""
-        if len(self._waiting) >= MOST_WAITING or len(self._waiting) + len(self._sockets) >= MOST_SOCKETS:
+        """Count a socket that has not yet said who it is; False if there is no place for it."""
+        holder = network(client_address(websocket))
+        if not self._waiting_places.take(holder, MOST_WAITING):
             return False
-        self._waiting.add(websocket)
+        self._waiting[websocket] = holder
         return True
 
     def add(self, context: Context, claims: Claims | None) -> bool:
-        """Watch a socket from now on; False if its account, or nobody, has too many already."""
+        """Watch a socket from now on; False if its account has too many already, or there is no place for it."""
         websocket = context.request
         if not isinstance(websocket, WebSocket):
             raise TypeError("the context is not that of a WebSocket")
         socket = Socket(context, claims)
-        if self._owned[socket.owner] >= (MOST_ANONYMOUS if claims is None else MOST_PER_ACCOUNT):
+        if not self._has_place(socket):
             return False
-        self._waiting.discard(websocket)
+        self._stop_waiting(websocket)
         self._sockets[websocket] = socket
+        return True
+
+    def _has_place(self, socket: Socket) -> bool:
+        """Take a place for a socket, if there is one."""
+        if socket.owner is None:
+            return self._anonymous_places.take(socket.network, MOST_ANONYMOUS)
+        if self._owned[socket.owner] >= MOST_PER_ACCOUNT:
+            return False
+        if not self._signed_in_places.take(socket.network, MOST_SIGNED_IN):
+            return False
         self._owned[socket.owner] += 1
         return True
 
+    def _stop_waiting(self, websocket: WebSocket) -> None:
+        if (holder := self._waiting.pop(websocket, None)) is not None:
+            self._waiting_places.leave(holder)
+
     def remove(self, websocket: WebSocket) -> None:
         """Forget a socket that is closed."""
-        self._waiting.discard(websocket)
-        if socket := self._sockets.pop(websocket, None):
-            self._owned[socket.owner] -= 1
-            if not self._owned[socket.owner]:
-                del self._owned[socket.owner]
+        self._stop_waiting(websocket)
+        socket = self._sockets.pop(websocket, None)
+        if socket is None:
+            return
+        if socket.owner is None:
+            self._anonymous_places.leave(socket.network)
+            return
+        self._signed_in_places.leave(socket.network)
+        self._owned[socket.owner] -= 1
+        if not self._owned[socket.owner]:
+            del self._owned[socket.owner]
 
     def hear(self, event: Event) -> None:
         """Take note of what has happened; called from any thread."""

@@ -62,11 +62,11 @@ def test_a_listener_hears_its_kind_of_event_and_a_base_class_hears_all(auth: Aut
     client.refused(ME)
     client.execute(LOGOUT, token=payload["accessToken"])
     user_id = UUID(payload["user"]["id"])
-    assert new == [UserSignedUp(user_id=user_id, ip_address="testclient")]
+    assert new == [UserSignedUp(user_id=user_id, ip_address="127.0.0.1")]
     assert [type(event) for event in heard] == [
         UserSignedUp, LoggedIn, SignupRefused, LoginFailed, AccessRefused, SessionRevoked,
     ]  # fmt: skip
-    assert LoginFailed(user_id=user_id, reason="INVALID_CREDENTIALS", ip_address="testclient") in heard
+    assert LoginFailed(user_id=user_id, reason="INVALID_CREDENTIALS", ip_address="127.0.0.1") in heard
 
 
 def test_as_a_decorator_it_leaves_the_function_as_it_is(memory: Auth) -> None:

@@ -25,7 +25,7 @@ from tests.support import DELETE_ACCOUNT, LOGIN, ME, PASSWORD, SIGNUP, Clock, Gr
 
 USER = r"user_id=(?P<user>[0-9a-f-]{36})"
 SESSION = r"session_id=(?P<session>[0-9a-f-]{36})"
-FROM = "ip_address=testclient"
+FROM = "ip_address=127.0.0.1"
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def outcomes(answers: list[dict[str, Any]]) -> Counter[str]:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Believes X-Forwarded-For of the tests' client."""
-    return msgspec.structs.replace(settings, trusted_proxies=("testclient",))
+    return msgspec.structs.replace(settings, trusted_proxies=("127.0.0.1",))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from gqlauth.users.service import Kind, check_email, check_name, find_by_email, 
 
 # No hash at all: whatever password is tried, it is wrong.
 NO_PASSWORD = "!"  # noqa: S105
-CLIENT = Client("testclient", "testclient")
+PEER = ("127.0.0.1", 50_000)
+CLIENT = Client(PEER[0], "testclient")
 
 
 def ensure(

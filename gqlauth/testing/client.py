@@ -119,13 +119,13 @@ class UserClient(AuthClient):
 @contextmanager
 def serving(app: ASGIApp, auth: Auth[Any], settings: Settings, *, path: str = "/graphql") -> Iterator[AuthClient]:
     """Run the application with its lifespan, and return a client of it. Raises `ConfigurationError` in production."""
-    with under_test(auth, settings), TestClient(app) as http:
+    with under_test(auth, settings), TestClient(app, client=accounts.PEER) as http:
         yield AuthClient(http, auth, path=path)
 
 
 def _another(http: TestClient) -> TestClient:
     """Return a client of the same application on the same event loop, with cookies and headers of its own."""
-    another = TestClient(http.app, base_url=str(http.base_url))
+    another = TestClient(http.app, base_url=str(http.base_url), client=accounts.PEER)
     another.portal = http.portal
     return another
 

@@ -28,7 +28,7 @@ def test_sessions_are_listed_newest_first_with_the_current_one_marked(client: Gr
     assert [session["current"] for session in (newest, current, oldest)] == [False, True, False]
     assert newest["createdAt"] > current["createdAt"] > oldest["createdAt"]
     assert current["expiresAt"] == "2026-01-31T12:00:05+00:00"
-    assert current["ipAddress"] == "testclient"
+    assert current["ipAddress"] == "127.0.0.1"
     assert current["userAgent"] == "Firefox[31m on a phone"
 
 

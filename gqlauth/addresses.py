@@ -31,7 +31,7 @@ def read_address(text: str) -> str | None:
 
 def _without_port(text: str) -> str:
     if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        return host if port == "" or (port[0] == ":" and port[1:].isdecimal()) else ""
+        host, is_closed, port = text[1:].partition("]")
+        return host if is_closed and (port == "" or (port[0] == ":" and port[1:].isdecimal())) else ""
     host, colon, port = text.partition(":")
     return host if colon and port.isdecimal() and "." in host else text

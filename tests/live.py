@@ -23,10 +23,13 @@ T = TypeVar("T")
 
 
 @contextmanager
-def serving(auth: Auth) -> Iterator[LiveClient]:
-    """Serve in a thread of this process, so that a test can hold the clock and look behind the curtain."""
+def serving(auth: Auth, **options: Any) -> Iterator[LiveClient]:
+    """Serve in a thread of this process, so that a test can hold the clock and look behind the curtain.
+
+    `options` are uvicorn's.
+    """
     app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none", **options))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

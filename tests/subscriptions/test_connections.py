@@ -162,10 +162,11 @@ def test_a_refusal_is_logged_with_the_address_that_a_trusted_proxy_names(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """ASVS 4.1.3, 16.3.3."""
-    for proxies, address in ((("testclient",), "203.0.113.7"), ((), "testclient")):
+    for proxies, address in ((("192.0.2.1",), "203.0.113.7"), ((), "192.0.2.1")):
         caplog.clear()
         auth = Auth(msgspec.structs.replace(settings, trusted_proxies=proxies))
-        with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+        app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+        with TestClient(app, client=("192.0.2.1", 1)) as http:
             client = GraphQLClient(http)
             assert refusal(client, {"authToken": "x"}, x_forwarded_for="203.0.113.7") == (4403, "TOKEN_INVALID")
         assert f"access_refused ip_address={address} field=connection_init reason=TOKEN_INVALID" in caplog.text

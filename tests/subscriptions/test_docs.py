@@ -102,11 +102,18 @@ def test_the_figures_are_those_of_the_code() -> None:
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE))
     assert rows["a message"] == f"`GQLAUTH_MAX_BODY_BYTES`, in {protocol.MOST_FRAMES:,} frames at most"
     assert rows["operations at once on one socket"] == str(websocket.MOST_OPERATIONS)
-    assert rows["sockets of one process, in all"].startswith(f"{sockets.MOST_SOCKETS:,} ")
+    most = sockets.MOST_WAITING + sockets.MOST_ANONYMOUS + sockets.MOST_SIGNED_IN
+    assert rows["sockets of one process, in all"] == f"{most:,}"
     waiting = f"{sockets.MOST_WAITING}, for {websocket.INIT_SECONDS} seconds each"
     assert rows["of them: without `connection_init` yet"] == waiting
     assert rows["of them: of nobody"] == f"{sockets.MOST_ANONYMOUS:,}"
-    assert rows["of them: of one account"] == str(sockets.MOST_PER_ACCOUNT)
+    assert rows["of them: signed in"] == f"{sockets.MOST_SIGNED_IN:,}"
+    assert (sockets.SHORT_FROM, sockets.SHARE) == (1 / 2, 1 / 10), "in words"
+    kinds = (sockets.MOST_WAITING, sockets.MOST_ANONYMOUS, sockets.MOST_SIGNED_IN)
+    waiting, anonymous, signed_in = (f"{int(kind * sockets.SHARE)}" for kind in kinds)
+    share = rows["of one network, once half of the places of a kind are taken"]
+    assert share == f"a tenth: {waiting}, {anonymous} and {signed_in}"
+    assert rows["of one account"] == str(sockets.MOST_PER_ACCOUNT)
     assert rows["a client that does not answer a ping"] == f"{server.PING_SECONDS} seconds"
     assert rows["a client that does not take its messages"] == f"{protocol.TRANSFER_SECONDS} seconds"
     assert f"every {sockets.CHECK_SECONDS} seconds" in PAGE

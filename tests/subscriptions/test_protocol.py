@@ -205,6 +205,7 @@ def test_sockets_that_do_not_say_who_they_are_have_a_limit(
     client: GraphQLClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "MOST_WAITING", 2)
+    monkeypatch.setattr(sockets, "SHORT_FROM", 1)
     with connected(client.http) as first, connected(client.http) as second:
         with pytest.raises(WebSocketDisconnect) as full, connected(client.http):
             pass

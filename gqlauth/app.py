@@ -26,7 +26,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     pages = auth.pages() if auth.settings.pages else []
     handlers = {HTTPException: _refuse}
     routes = [*auth.routes(create_schema()), *pages]
-    # For the pages, and for addresses at which there is nothing. The routes of `auth` check for themselves.
+    # Also for the pages, and for addresses at which there is nothing.
     middleware = [Middleware(HeaderCheck, limit=auth.settings.max_header_bytes)]
     return Starlette(routes=routes, middleware=middleware, lifespan=auth.lifespan, exception_handlers=handlers)
 

@@ -35,6 +35,8 @@ SECURITY_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options",
 MAX_QUERY_BYTES = 8_000
 # Headers of which one value counts. A proxy and we could each take another one where there are two.
 SINGLE = frozenset({b"host", b"origin", b"sec-fetch-site", b"content-type", b"content-length"})
+# Marks a scope whose headers were checked: the ready server checks for all of its addresses, our routes for themselves.
+CHECKED = "gqlauth.headers_checked"
 # A body that comes in pieces has to be complete by then.
 BODY_SECONDS = 10
 # How long, and how much, a client may still send after it was refused. Without that it would be cut off while it sends,
@@ -334,9 +336,10 @@ class HeaderCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "lifespan":
+        if scope["type"] == "lifespan" or CHECKED in scope:
             await self._app(scope, receive, send)
             return
+        scope[CHECKED] = True
         # A copy: uvicorn adds the trailer fields of a chunked request to its own list while the body is read.
         scope["headers"] = [*scope["headers"]]
         error = self._find_fault(scope)
@@ -348,17 +351,15 @@ class HeaderCheck:
             await refuse(error, scope, receive, send)
 
     def _find_fault(self, scope: Scope) -> HTTPError | None:
-        version, size = scope.get("http_version", "1.1"), 0
-        single: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            if name in SINGLE:
-                # HTTP/2 may say the same host in `:authority` and in `Host` (RFC 9113 section 8.3.1).
-                if name in single and (version < "2" or single[name] != value):
-                    return HTTPError(400, "BAD_REQUEST", f"Send one {name.decode().title()} header, not several.")
-                single[name] = value
-        if size > self._limit:
+        headers, version = scope["headers"], scope.get("http_version", "1.1")
+        if sum(len(name) + len(value) for name, value in headers) > self._limit:
             return HTTPError(431, "HEADERS_TOO_LARGE", f"The headers are over the limit of {self._limit} bytes.")
-        if version == "1.1" and b"host" not in single:
+        single = [header for header in headers if header[0] in SINGLE]
+        # HTTP/2 may say the same host in `:authority` and in `Host` (RFC 9113 section 8.3.1).
+        names = [name for name, _ in (single if version < "2" else set(single))]
+        if len(names) > len(set(names)):
+            told = ", ".join(sorted(name.decode() for name in SINGLE))
+            return HTTPError(400, "BAD_REQUEST", f"One of these headers was sent more than once: {told}.")
+        if version == "1.1" and b"host" not in names:
             return HTTPError(400, "BAD_REQUEST", "Send a Host header.")
         return None

@@ -37,6 +37,7 @@ from graphql.pyutils import print_path_list
 from graphql.validation.validate import ValidationAbortedError
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
+from gqlauth.answers import INTROSPECTION_FIELDS
 from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.plan import Plan
 from gqlauth.settings import Settings
@@ -52,7 +53,6 @@ MOST_REMEMBERED = 10_000
 # 270 ms under graphql-core's own budget (500,000).
 MERGE_BUDGET = 10_000
 # One answer to an introspection query is 30 kB and 8 ms of work. A tool asks once in a document, not twenty times.
-INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 MAX_INTROSPECTIONS = 3
 # graphql-core ends its messages in the value that was sent, and that may be a password (ASVS 16.2.5). The message ends
 # before each of these markers, and in the text beside it.
@@ -76,14 +76,24 @@ class InvalidDocument(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one document may ask for."""
+    """How much one document may ask for, and how large its answer may be.
+
+    `answer_bytes` is the size of the answer as JSON, in bytes, without what it tells about the schema. Where it or
+    `introspection` is None, the settings decide; without settings, answers have no limit and introspection is open.
+    """
 
     tokens: int = 1_000
     depth: int = 16
     aliases: int = 30
     root_fields: int = 20
     directives: int = 50
-    introspection: bool = True
+    introspection: bool | None = None
+    answer_bytes: int | None = None
+
+    @property
+    def introspects(self) -> bool:
+        """Whether the schema can be asked for, and misspelled names get suggestions."""
+        return self.introspection is not False
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -95,6 +105,7 @@ class Limits:
             root_fields=settings.max_root_fields,
             directives=settings.max_directives,
             introspection=settings.allows_introspection,
+            answer_bytes=settings.max_answer_bytes,
         )
 
 
@@ -113,7 +124,7 @@ class Documents:
         self._schema = schema
         self._limits = limits
         # Made once: rules made for each request would defeat every cache behind them.
-        closed = () if limits.introspection else (NoSchemaIntrospectionCustomRule,)
+        closed = () if limits.introspects else (NoSchemaIntrospectionCustomRule,)
         ours: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
             OverlappingFieldsCanBeMergedRule: _BoundedMerge,
             ValuesOfCorrectTypeRule: _NamedValues,
@@ -148,12 +159,12 @@ class Documents:
             document,
             self._rules,
             max_errors=MAX_REPORTED_ERRORS,
-            hide_suggestions=not self._limits.introspection,
+            hide_suggestions=not self._limits.introspects,
         )
         if any(type(error) is ValidationAbortedError and error.message == "Validation aborted." for error in errors):
             raise InvalidDocument([GraphQLError("The document is too complex to validate.")])
         if errors:
-            raise InvalidDocument(errors if self._limits.introspection else [_unhelpful(error) for error in errors])
+            raise InvalidDocument(errors if self._limits.introspects else [_unhelpful(error) for error in errors])
         return document
 
     def _keep(self, source: str, prepared: Prepared) -> None:

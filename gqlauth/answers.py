@@ -13,6 +13,7 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLError,
     GraphQLList,
+    GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
     GraphQLSchema,
@@ -90,13 +91,16 @@ class ListBudget(Executor[Any]):
         """Return how many bytes an item of the list takes at least, with the comma after it."""
         kind = get_nullable_type(item_type)
         if is_abstract_type(kind):
-            return min((self._least_bytes(each, details) for each in self.schema.get_possible_types(kind)), default=2)
-        if not is_object_type(kind):
-            return 2
-        fields = self.collect_subfields(kind, details).grouped_field_set
-        # `{"name":1,…},`
-        least = 2 + sum(len(name) + 5 for name in fields)
+            least = min(
+                (self._least_of_object(each, details) for each in self.schema.get_possible_types(kind)), default=2
+            )
+        else:
+            least = self._least_of_object(kind, details) if is_object_type(kind) else 2
         return least if is_non_null_type(item_type) else min(least, len("null,"))
+
+    def _least_of_object(self, kind: GraphQLObjectType, details: FieldDetailsList) -> int:
+        # `{"name":1,"other":1},`
+        return 2 + sum(len(name) + 5 for name in self.collect_subfields(kind, details).grouped_field_set)
 
     def _spend(self, size: int, limit: int) -> None:
         self._spent += size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -14,6 +15,9 @@ from gqlauth.http import HeaderCheck
 from gqlauth.schema import Mutation, Query, Schema, Subscription
 from gqlauth.settings import Settings
 
+# What the server's own operations answer is far smaller: a hundred sessions are 30 kB.
+MAX_ANSWER_BYTES = 1_000_000
+
 
 def create_schema() -> Schema:
     """Return the schema that the server serves."""
@@ -22,6 +26,9 @@ def create_schema() -> Schema:
 
 def create_app(settings: Settings | None = None) -> Starlette:
     """Return the server as an ASGI application. `settings` default to the `GQLAUTH_*` variables."""
+    settings = settings or Settings.from_environ()
+    if settings.max_answer_bytes is None:
+        settings = msgspec.structs.replace(settings, max_answer_bytes=MAX_ANSWER_BYTES)
     auth = Auth(settings)
     pages = auth.pages() if auth.settings.pages else []
     handlers = {HTTPException: _refuse}

@@ -163,11 +163,17 @@ class Auth(Generic[UserT, ContextT]):
 
     def routes(self, schema: strawberry.Schema, *, path: str = "/graphql") -> list[BaseRoute]:
         """Return the routes of the API: GraphQL at `path`, the public keys, and the two health checks."""
+        limits = Limits.of(self.settings)
         if isinstance(schema, Schema):
-            schema.limit(Limits.of(self.settings))
+            schema.limit(limits)
+            limits = schema.limits
         page = GraphiQL(self.settings, path) if self.settings.serves_graphiql else None
         view = GraphQLView(
-            schema, self.get_context, max_body_bytes=self.settings.max_body_bytes, page=page.show if page else None
+            schema,
+            self.get_context,
+            max_body_bytes=self.settings.max_body_bytes,
+            max_answer_bytes=limits.answer_bytes,
+            page=page.show if page else None,
         )
         check = Middleware(HeaderCheck, limit=self.settings.max_header_bytes)
         # The check comes first: proxies are read from the headers, too.

@@ -6,7 +6,6 @@ document (the walk without a memo is itself a denial of service: GHSA-mfj6-6p54-
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -38,6 +37,7 @@ from graphql.pyutils import print_path_list
 from graphql.validation.validate import ValidationAbortedError
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
+from gqlauth.answers import INTROSPECTION_FIELDS
 from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.plan import Plan
 from gqlauth.settings import Settings
@@ -47,19 +47,23 @@ MAX_MESSAGE_LENGTH = 500
 # What is kept is bounded by the documents' total size: a syntax tree takes some 500 times the bytes of its source.
 CACHED_CHARACTERS = 100_000
 LONGEST_CACHED = 10_000
+# How many documents that were not kept are remembered, by their hashes.
+MOST_REMEMBERED = 10_000
 # Whether fields of one name can be merged takes work that grows with the square of their number: 180 of them cost
 # 270 ms under graphql-core's own budget (500,000).
 MERGE_BUDGET = 10_000
 # One answer to an introspection query is 30 kB and 8 ms of work. A tool asks once in a document, not twenty times.
-INTROSPECTION_FIELDS = frozenset({"__schema", "__type"})
 MAX_INTROSPECTIONS = 3
-# graphql-core ends its messages in the value that was sent, and that may be a password (ASVS 16.2.5).
-VALUES = (
-    (re.compile(r"(?<=\?) Found: .*", re.DOTALL), ""),
-    (re.compile(r"(, but encountered error |,? found: ).*", re.DOTALL), "."),
-    (re.compile(r"( cannot represent [^:]*): .*", re.DOTALL), r"\1."),
-    (re.compile(r"^(Syntax Error: .*?\b(?:String|BlockString|Int|Float)) '.*", re.DOTALL), r"\1."),
+# graphql-core ends its messages in the value that was sent, and that may be a password (ASVS 16.2.5). The message ends
+# before each of these markers, and in the text beside it.
+QUOTED_AFTER = (
+    ("? Found: ", "?"),
+    (", but encountered error ", "."),
+    (", found: ", "."),
+    (" found: ", "."),
 )
+SYNTAX_ERROR = "Syntax Error: "
+QUOTED_IN_SYNTAX = (("String '", "String."), ("Int '", "Int."), ("Float '", "Float."))
 
 
 class InvalidDocument(Exception):
@@ -72,14 +76,24 @@ class InvalidDocument(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one document may ask for."""
+    """How much one document may ask for, and how large its answer may be.
+
+    `answer_bytes` is the size of the answer as JSON, in bytes, without what it tells about the schema. Where it or
+    `introspection` is None, the settings decide; without settings, answers have no limit and introspection is open.
+    """
 
     tokens: int = 1_000
     depth: int = 16
     aliases: int = 30
     root_fields: int = 20
     directives: int = 50
-    introspection: bool = True
+    introspection: bool | None = None
+    answer_bytes: int | None = None
+
+    @property
+    def introspects(self) -> bool:
+        """Whether the schema can be asked for, and misspelled names get suggestions."""
+        return self.introspection is not False
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -91,6 +105,7 @@ class Limits:
             root_fields=settings.max_root_fields,
             directives=settings.max_directives,
             introspection=settings.allows_introspection,
+            answer_bytes=settings.max_answer_bytes,
         )
 
 
@@ -109,15 +124,17 @@ class Documents:
         self._schema = schema
         self._limits = limits
         # Made once: rules made for each request would defeat every cache behind them.
-        closed = () if limits.introspection else (NoSchemaIntrospectionCustomRule,)
+        closed = () if limits.introspects else (NoSchemaIntrospectionCustomRule,)
         ours: dict[type[ASTValidationRule], type[ASTValidationRule]] = {
             OverlappingFieldsCanBeMergedRule: _BoundedMerge,
             ValuesOfCorrectTypeRule: _NamedValues,
         }
         # The last is Strawberry's own: `Maybe` fields take no null.
         self._rules = (*(ours.get(rule, rule) for rule in specified_rules), *closed, MaybeNullValidationRule)
+        # Both in the order of their last use, the latest last.
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
         self._kept_characters = 0
+        self._turned_away: OrderedDict[int, None] = OrderedDict()
 
     def get(self, source: str) -> Prepared:
         """Return the document, ready to execute. Raise `InvalidDocument` if it is not."""
@@ -125,6 +142,8 @@ class Documents:
         if prepared is None:
             prepared = Prepared(self._prepare(source))
             self._keep(source, prepared)
+        else:
+            self._kept.move_to_end(source)
         return prepared
 
     def _prepare(self, source: str) -> DocumentNode:
@@ -140,22 +159,40 @@ class Documents:
             document,
             self._rules,
             max_errors=MAX_REPORTED_ERRORS,
-            hide_suggestions=not self._limits.introspection,
+            hide_suggestions=not self._limits.introspects,
         )
         if any(type(error) is ValidationAbortedError and error.message == "Validation aborted." for error in errors):
             raise InvalidDocument([GraphQLError("The document is too complex to validate.")])
         if errors:
-            raise InvalidDocument(errors if self._limits.introspection else [_unhelpful(error) for error in errors])
+            raise InvalidDocument(errors if self._limits.introspects else [_unhelpful(error) for error in errors])
         return document
 
     def _keep(self, source: str, prepared: Prepared) -> None:
+        """Keep the document if there is room, or if it is asked for again.
+
+        A full cache gives nothing up for a document that is asked for once: or a client that sends a new one each time
+        would empty it, and every other client's documents would have to be parsed and validated anew.
+        """
         if len(source) > LONGEST_CACHED:
+            return
+        if self._kept_characters + len(source) > CACHED_CHARACTERS and not self._is_asked_again(source):
             return
         self._kept[source] = prepared
         self._kept_characters += len(source)
         while self._kept_characters > CACHED_CHARACTERS:
-            oldest, _ = self._kept.popitem(last=False)
-            self._kept_characters -= len(oldest)
+            unused, _ = self._kept.popitem(last=False)
+            self._kept_characters -= len(unused)
+
+    def _is_asked_again(self, source: str) -> bool:
+        """Tell whether the document was turned away before; remember it otherwise."""
+        key = hash(source)
+        if key in self._turned_away:
+            del self._turned_away[key]
+            return True
+        self._turned_away[key] = None
+        if len(self._turned_away) > MOST_REMEMBERED:
+            self._turned_away.popitem(last=False)
+        return False
 
 
 def discreet(error: GraphQLError) -> GraphQLError:
@@ -163,14 +200,26 @@ def discreet(error: GraphQLError) -> GraphQLError:
 
     The name and the expected type stay. Not for the errors of resolvers: their messages are the host's.
     """
+    # Names in it may be as long as the body of a request. It is cut before anything is searched for in it, and searched
+    # without regular expressions: one of them once took seconds for a single message.
     message = error.message
-    for pattern, replacement in VALUES:
-        message = pattern.sub(replacement, message)
     if len(message) > MAX_MESSAGE_LENGTH:
         message = f"{message[: MAX_MESSAGE_LENGTH - 1]}…"
+    message = _without_value(message)
     if message == error.message:
         return error
     return GraphQLError(message, error.nodes, error.source, error.positions, error.path)
+
+
+def _without_value(message: str) -> str:
+    markers = QUOTED_AFTER + QUOTED_IN_SYNTAX if message.startswith(SYNTAX_ERROR) else QUOTED_AFTER
+    for marker, ending in markers:
+        before, found, _ = message.partition(marker)
+        if found:
+            message = before + ending
+    before, represent, after = message.partition(" cannot represent")
+    expected, found, _ = after.partition(": ")
+    return f"{before}{represent}{expected}." if found else message
 
 
 def _unhelpful(error: GraphQLError) -> GraphQLError:

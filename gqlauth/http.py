@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, parse
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from strawberry.exceptions import MissingQueryError
@@ -22,9 +22,10 @@ from strawberry.types import ExecutionResult
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 
+from gqlauth.answers import AnswerTooLarge, encode, is_too_large
 from gqlauth.context import Context
 from gqlauth.errors import Reason, Unauthenticated, bearer_challenge
-from gqlauth.schema import internal_error
+from gqlauth.masking import internal_error
 
 JSON = "application/json"
 GRAPHQL_RESPONSE = "application/graphql-response+json"
@@ -74,17 +75,26 @@ class HTTPError(Exception):
 
 
 class GraphQLView:
-    """An ASGI application: one GraphQL endpoint. `page` is what a browser is shown on GET, if anything."""
+    """An ASGI application: one GraphQL endpoint. `page` is what a browser is shown on GET, if anything.
+
+    `max_answer_bytes` is the size of the largest answer; None sets no limit.
+    """
 
     def __init__(
-        self, schema: strawberry.Schema, get_context: ContextGetter, *, max_body_bytes: int, page: ASGIApp | None = None
+        self,
+        schema: strawberry.Schema,
+        get_context: ContextGetter,
+        *,
+        max_body_bytes: int,
+        max_answer_bytes: int | None = None,
+        page: ASGIApp | None = None,
     ) -> None:
         self._schema = schema
         self._get_context = get_context
         self._max_body_bytes = max_body_bytes
+        self._max_answer_bytes = max_answer_bytes
         self._page = page
         self._decode = msgspec.json.Decoder(GraphQLRequest).decode
-        self._encode = msgspec.json.Encoder(enc_hook=str).encode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -112,7 +122,11 @@ class GraphQLView:
         context = await self._get_context(Request(scope))
         result = await self._execute(request, context)
         data, status = shape(result, media_type)
-        await self._send(send, status, media_type, data, [*context.response_headers, *challenge(result)])
+        answer = encode(data)
+        limit = self._max_answer_bytes
+        if limit is not None and len(answer) > limit and _is_too_large(data, request, limit):
+            answer = encode({"errors": [AnswerTooLarge(limit).formatted], "data": None})
+        await self._send(send, status, media_type, answer, [*context.response_headers, *challenge(result)])
 
     def _parse(self, body: bytes) -> GraphQLRequest:
         try:
@@ -140,9 +154,8 @@ class GraphQLView:
             return ExecutionResult(data=None, errors=[internal_error(error)])
 
     async def _send(
-        self, send: Send, status: int, media_type: str, data: Any, extra: list[tuple[bytes, bytes]]
+        self, send: Send, status: int, media_type: str, body: bytes, extra: list[tuple[bytes, bytes]]
     ) -> None:
-        body = self._encode(data)
         headers = [
             (b"content-type", CONTENT_TYPES[media_type]),
             (b"content-length", b"%d" % len(body)),
@@ -294,6 +307,13 @@ def shape(result: ExecutionResult, media_type: str) -> tuple[dict[str, Any], int
     if result.extensions:
         data["extensions"] = result.extensions
     return data, 200
+
+
+def _is_too_large(data: dict[str, Any], request: GraphQLRequest, limit: int) -> bool:
+    """Tell whether the answer is over the limit; what it tells about the schema itself does not count."""
+    rest = {name: value for name, value in data.items() if name != "data"}
+    left = limit - len(encode(rest))
+    return left < 0 or is_too_large(data.get("data"), parse(request.query), request.operation_name, left)
 
 
 def challenge(result: ExecutionResult) -> list[tuple[bytes, bytes]]:

@@ -34,6 +34,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
+from gqlauth.answers import ListBudget
 from gqlauth.errors import MAX_REPORTED_ERRORS
 
 
@@ -42,7 +43,11 @@ def is_awaitable(value: Any) -> TypeGuard[Awaitable[Any]]:
     return hasattr(type(value), "__await__")
 
 
-class PlainExecutor(Executor[Any]):
+class HookedExecutor(ListBudget, StrawberryGraphQLCoreExecutionContext):
+    """Strawberry's executor, for schemas with extensions and for subscriptions, under the limit on answers."""
+
+
+class PlainExecutor(ListBudget, Executor[Any]):
     """graphql-core's executor without incremental delivery, with the resolve info that Strawberry expects."""
 
     operation_extensions: dict[str, Any] | None = None

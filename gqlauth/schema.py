@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import logging
-import re
-import secrets
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import strawberry
@@ -19,7 +17,6 @@ from graphql import (
     GraphQLError,
     GraphQLInputObjectType,
     GraphQLSchema,
-    Node,
     OperationDefinitionNode,
 )
 from strawberry.extensions import SchemaExtension
@@ -32,21 +29,15 @@ from strawberry.types.graphql import OperationType
 
 from gqlauth import replacements
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput, UpdateProfileInput
+from gqlauth.answers import AnswerTooLarge, is_too_large, set_limit
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
+from gqlauth.masking import masked
 from gqlauth.permissions import guard_by_default
-from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
+from gqlauth.plan import HookedExecutor, PlainExecutor, Plan, is_awaitable, is_plannable
 from gqlauth.rules import Permission
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery, SessionSubscription
 from gqlauth.users.graphql import User
-
-logger = logging.getLogger("gqlauth")
-
-INTERNAL_ERROR = "INTERNAL_ERROR"
-# What graphql-core says of a resolver's value that is not of the field's type. It is no GraphQLError of the host's.
-WRONG_RESULT = re.compile(r"(Int|Float|String|Boolean|ID|Enum '\w+') cannot represent ")
-# Where Strawberry says what is wrong with `first`, `last`, `before` and `after`, by errors that are no GraphQLErrors.
-RELAY_ARGUMENTS = "strawberry.relay.utils"
 
 
 @strawberry.type(description="Look.")
@@ -69,7 +60,7 @@ class Schema(strawberry.Schema):
 
     Takes what `strawberry.Schema` takes, and
 
-    - `limits` on documents,
+    - `limits` on documents and answers: where they are given, those of the settings do not count,
     - `default_guard`, the guard of every root field that has none and is not marked `public()`.
 
     A subclass of our `User`, `SignupInput` or `UpdateProfileInput` among `types` takes its place everywhere.
@@ -98,12 +89,14 @@ class Schema(strawberry.Schema):
         self._default_guard = default_guard
         self._replacements = replacements.find(types, (User, SignupInput, UpdateProfileInput))
         self.user_type: type[User] = self._replacements.get(User, User)
+        options.setdefault("execution_context_class", HookedExecutor)
         super().__init__(query, mutation, subscription, types=types, extensions=[*extensions, prepare], **options)
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
         # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
         self._has_plans = not (self.exception_handlers or self._has_hooks)
         _mark_one_of(self._schema)
-        self.limit(limits or Limits())
+        self._given_limits = limits
+        self._limit(limits or Limits())
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
         """Return the fields of a type as they are in this schema: with the host's types, and closed by default."""
@@ -113,10 +106,30 @@ class Schema(strawberry.Schema):
             return fields
         return guard_by_default(fields, self._default_guard, open_names=self.open_names)
 
+    @property
+    def limits(self) -> Limits:
+        """The limits on documents and answers that hold now."""
+        return self._limits
+
     def limit(self, limits: Limits) -> None:
-        """Apply these limits to all documents from now on."""
+        """Apply these limits from now on, unless the schema was given its own.
+
+        Of its own, what is None is still filled in: whether introspection is open, and the size of an answer.
+        """
+        given = self._given_limits
+        if given is not None:
+            limits = replace(
+                given,
+                introspection=limits.introspection if given.introspection is None else given.introspection,
+                answer_bytes=limits.answer_bytes if given.answer_bytes is None else given.answer_bytes,
+            )
+        self._limit(limits)
+
+    def _limit(self, limits: Limits) -> None:
+        self._limits = limits
         self.documents = Documents(self._schema, limits)
-        self._hide_suggestions = not limits.introspection
+        self._hide_suggestions = not limits.introspects
+        set_limit(self._schema, limits.answer_bytes)
 
     async def execute(
         self,
@@ -144,11 +157,11 @@ class Schema(strawberry.Schema):
                 allowed_operation_types,
                 operation_extensions,
             )
-            return _masked(result)
+            return masked(result)
         executor.operation_extensions = operation_extensions
         outcome: Any = executor.execute_operation()
         result = await outcome if is_awaitable(outcome) else outcome
-        return _masked(ExecutionResult(data=result.data, errors=result.errors))
+        return masked(ExecutionResult(data=result.data, errors=result.errors))
 
     async def stream(
         self,
@@ -166,17 +179,32 @@ class Schema(strawberry.Schema):
         )
         if isinstance(prepared, PreExecutionError):
             return _only(prepared)
-        return _masked_stream(
-            await super().stream(
-                query,
-                variable_values,
-                context_value,
-                root_value,
-                operation_name,
-                operation_extensions,
-                allowed_operation_types,
-            )
+        results = await super().stream(
+            query,
+            variable_values,
+            context_value,
+            root_value,
+            operation_name,
+            operation_extensions,
+            allowed_operation_types,
         )
+        return self._answers(results, query or "", operation_name)
+
+    async def _answers(
+        self, results: AsyncGenerator[Any, None], query: str, name: str | None
+    ) -> AsyncGenerator[Any, None]:
+        """Yield the results, masked; each is an answer with a limit of its own."""
+        limit, document = self.limits.answer_bytes, self.documents.get(query).document
+        async with aclosing(results):
+            async for result in results:
+                if limit is not None and is_too_large(result.data, document, name, limit):
+                    yield ExecutionResult(data=None, errors=[AnswerTooLarge(limit)])
+                else:
+                    yield masked(result)
+
+    def execute_sync(self, *args: Any, **options: Any) -> ExecutionResult:
+        """Execute one operation whose resolvers are all plain functions, with the masks of `execute`."""
+        return masked(super().execute_sync(*args, **options))
 
     def _prepare(
         self,
@@ -245,7 +273,7 @@ class Schema(strawberry.Schema):
         return executor  # type: ignore[no-any-return]
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Log nothing: `_masked` logs what is unexpected, and a refusal is an event, not an error."""
+        """Log nothing: `masked` logs what is unexpected, and a refusal is an event, not an error."""
 
 
 def _mark_one_of(schema: GraphQLSchema) -> None:
@@ -291,43 +319,3 @@ def _refuse_type(
 
 async def _only(result: ExecutionResult) -> AsyncGenerator[ExecutionResult, None]:
     yield result
-
-
-async def _masked_stream(results: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    async with aclosing(results):
-        async for result in results:
-            yield _masked(result)
-
-
-def _masked(result: ExecutionResult) -> ExecutionResult:
-    """Replace what went wrong inside by an id that is also in the log (ASVS 16.5.1)."""
-    if result.errors:
-        result.errors = [_mask(error) for error in result.errors]
-    return result
-
-
-def _mask(error: GraphQLError) -> GraphQLError:
-    original = error.original_error
-    if original is None or (isinstance(original, GraphQLError) and not WRONG_RESULT.match(error.message)):
-        return error
-    if isinstance(original, ValueError | TypeError) and _raised_in(original) == RELAY_ARGUMENTS:
-        return GraphQLError(str(original), error.nodes, path=error.path)
-    return internal_error(original, error.nodes, error.path)
-
-
-def _raised_in(error: Exception) -> str:
-    """Return the name of the module that raised it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return str(trace.tb_frame.f_globals.get("__name__")) if trace is not None else ""
-
-
-def internal_error(
-    cause: Exception, nodes: Collection[Node] | None = None, path: Collection[str | int] | None = None
-) -> GraphQLError:
-    """Log what went wrong, and return what a client is told of it: an id that is also in the log."""
-    error_id = secrets.token_hex(8)
-    logger.error("internal_error id=%s path=%s", error_id, path, exc_info=cause)
-    extensions = {"code": INTERNAL_ERROR, "id": error_id}
-    return GraphQLError("Something went wrong on our side.", nodes, path=path, extensions=extensions)

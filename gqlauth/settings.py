@@ -119,6 +119,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, Meta(gt=0, description="Largest request body, or message on a WebSocket, bytes.")
     ] = 100_000
     max_header_bytes: Annotated[int, Meta(gt=0, description="Largest sum of request headers, bytes.")] = 16_384
+    max_answer_bytes: Annotated[
+        Annotated[int, Meta(gt=0)] | None,
+        Meta(
+            description="Largest answer, bytes; introspection does not count. Unset: 1000000 in the ready server, "
+            "no limit in a schema of your own."
+        ),
+    ] = None
     max_tokens: Annotated[int, Meta(gt=0, description="Lexical tokens in a document.")] = 1_000
     max_depth: Annotated[int, Meta(gt=0, description="Depth of a document, fragments followed.")] = 16
     max_aliases: Annotated[int, Meta(ge=0, description="Aliases in an operation, fragments followed.")] = 30

@@ -190,15 +190,67 @@ def test_a_valid_document_is_prepared_once() -> None:
     assert documents.get("{ __typename }") is documents.get("{ __typename }")
 
 
+def sized(name: str, length: int) -> str:
+    """Return a valid document of this many characters, unlike that of any other name."""
+    return f"query {name} {{ __typename }} #".ljust(length, ".")
+
+
+def is_kept(documents: Documents, source: str) -> bool:
+    """Tell whether the document is prepared when it is asked for. Asks for it twice."""
+    return documents.get(source) is documents.get(source)
+
+
 def test_what_is_kept_is_bounded() -> None:
     documents = Documents(SCHEMA, Limits())
-    sources = [f"{{ __typename }} # {n:>999}" for n in range(2 * CACHED_CHARACTERS // 1_000)]
-    first = documents.get(sources[0])
-    for source in sources:
+    sources = [sized(f"N{n}", 1_000) for n in range(2 * CACHED_CHARACTERS // 1_000)]
+    for source in sources * 2:
         documents.get(source)
     assert sum(map(len, documents._kept)) <= CACHED_CHARACTERS
-    assert documents.get(sources[0]) is not first
-    assert documents.get(sources[-1]) is documents.get(sources[-1])
+    assert documents._kept_characters == sum(map(len, documents._kept))
+    assert is_kept(documents, sources[-1])
+
+
+def test_large_documents_that_are_asked_for_once_do_not_push_out_those_in_use() -> None:
+    """ASVS 13.1.3: ten requests used to empty the cache, and every other client's document was parsed anew."""
+    documents = Documents(SCHEMA, Limits())
+    in_use = [sized(f"InUse{n}", 1_000) for n in range(50)]
+    prepared = [documents.get(source) for source in in_use]
+    for n in range(500):
+        documents.get(sized(f"Large{n}", LONGEST_CACHED))
+    assert [documents.get(source) for source in in_use] == prepared
+    assert all(documents.get(source) is kept for source, kept in zip(in_use, prepared, strict=True))
+
+
+def test_a_document_gets_into_a_full_cache_once_it_is_asked_for_again() -> None:
+    documents = Documents(SCHEMA, Limits())
+    for n in range(CACHED_CHARACTERS // LONGEST_CACHED):
+        documents.get(sized(f"Large{n}", LONGEST_CACHED))
+    late = sized("Late", 1_000)
+    first = documents.get(late)
+    for n in range(500):
+        documents.get(sized(f"Other{n}", LONGEST_CACHED))
+    second = documents.get(late)
+    assert second is not first
+    assert documents.get(late) is second
+
+
+def test_the_document_that_was_not_used_for_longest_makes_room() -> None:
+    documents = Documents(SCHEMA, Limits())
+    sources = [sized(f"Large{n}", LONGEST_CACHED) for n in range(CACHED_CHARACTERS // LONGEST_CACHED)]
+    prepared = [documents.get(source) for source in sources]
+    documents.get(sources[0])
+    for _ in range(2):
+        documents.get(sized("New", LONGEST_CACHED))
+    assert documents.get(sources[0]) is prepared[0]
+    assert documents.get(sources[1]) is not prepared[1]
+
+
+def test_what_is_remembered_of_documents_that_are_not_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gqlauth.documents.MOST_REMEMBERED", 10)
+    documents = Documents(SCHEMA, Limits())
+    for n in range(50):
+        documents.get(sized(f"Large{n}", LONGEST_CACHED))
+    assert len(documents._turned_away) == 10
 
 
 def test_a_long_document_and_an_invalid_one_are_not_kept() -> None:

@@ -17,8 +17,8 @@ from strawberry.extensions import FieldExtension
 
 from gqlauth import Limits, Schema
 from gqlauth.documents import discreet
+from gqlauth.masking import masked
 from gqlauth.plan import PlainExecutor, is_awaitable
-from gqlauth.schema import _masked
 from tests.fuzz import fuzz
 
 
@@ -186,7 +186,7 @@ async def reference(schema: Schema, document: str, variables: dict[str, Any] | N
         return told(strawberry.types.ExecutionResult(data=None, errors=[discreet(error) for error in executor]))
     outcome: Any = executor.execute_operation()
     result = await outcome if is_awaitable(outcome) else outcome
-    return told(_masked(strawberry.types.ExecutionResult(data=result.data, errors=result.errors)))
+    return told(masked(strawberry.types.ExecutionResult(data=result.data, errors=result.errors)))
 
 
 def context() -> dict[str, Any]:

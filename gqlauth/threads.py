@@ -6,6 +6,7 @@ The lane for hashing is fair: whoever sends many logins waits behind their own, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -26,6 +27,8 @@ from gqlauth.ratelimit import RateLimited
 P = ParamSpec("P")
 T = TypeVar("T")
 
+logger = logging.getLogger("gqlauth")
+
 # The event loop goes first, but whoever else is busy must not starve a login. Measured (`benchmarks --only logins`): at
 # 19, p99 of `me` beside 64 logins is 3 ms, and a login takes 65 times as long while every core is busy; at 10, 5 ms and
 # 10 times.
@@ -34,6 +37,9 @@ LOW_PRIORITY = 10
 WAITING_PER_THREAD = 100
 # What one job takes, until some have been timed.
 GUESSED_JOB_SECONDS = 0.25
+
+# How often the log says at most that the fair lane is full.
+FULL_LOG_SECONDS = 60
 
 # Whose job it is, as far as fairness goes: a network, an account.
 Flow = tuple[str, ...]
@@ -108,6 +114,7 @@ class FairLane:
         self._working = 0
         self._job_seconds = GUESSED_JOB_SECONDS
         self._is_closed = False
+        self._told_full_until = 0.0
 
     async def run(self, flows: Sequence[Flow], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the function in one of the lane's threads, when it is the turn of all its flows; return what it returns.
@@ -150,7 +157,11 @@ class FairLane:
             refused.future.set_exception(busy)
 
     def _make_room(self, newcomer: _Job) -> _Job:
-        """Take the newest job of the largest flow out of the queue and return it, if the newcomer's flows hold less."""
+        """Take the newest job of the largest flow out of the queue and return it, if the newcomer's flows hold less.
+
+        Else raise `RateLimited` or `ServerBusy` for the newcomer.
+        """
+        self._tell_full()
         largest = max(self._shares, key=lambda flow: self._shares[flow].waiting)
         most = self._shares[largest].waiting
         own = 1 + max((self._shares[flow].waiting for flow in newcomer.flows if flow in self._shares), default=0)
@@ -161,6 +172,12 @@ class FairLane:
         newest = next(job for job in reversed(self._waiting) if largest in job.flows)
         self._drop(newest)
         return newest
+
+    def _tell_full(self) -> None:
+        now = time.monotonic()
+        if now >= self._told_full_until:
+            self._told_full_until = now + FULL_LOG_SECONDS
+            logger.warning("too many passwords wait to be hashed: %d; some are refused", len(self._waiting))
 
     def _enqueue(self, job: _Job) -> None:
         job.tag = self._served_tag

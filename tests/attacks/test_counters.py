@@ -230,7 +230,7 @@ def test_a_right_password_does_not_clear_the_guesses_at_its_own_account(client: 
     for n in range(40):
         strangers.append(guess(client, address=f"10.0.{n}.1"))
         colleagues.append(guess(client, address="192.0.2.7"))
-        if n % 10 == 0:
+        if n in (10, 20):
             assert guess(client, PASSWORD, "192.0.2.7")["__typename"] == "AuthPayload"
     assert outcomes(strangers) == outcomes(colleagues) == {"INVALID_CREDENTIALS": 30, "RATE_LIMITED": 10}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,7 +25,7 @@ from gqlauth.database import Lookup
 from gqlauth.errors import Reason, Unauthenticated
 from gqlauth.runtime import Client, Runtime
 from gqlauth.settings import Settings
-from gqlauth.threads import Lane
+from gqlauth.threads import FairLane, Flow, Lane
 from gqlauth.tokens import AccessTokens, Claims, InvalidToken, UnknownKey
 from gqlauth.users.models import UserColumns, UserT
 
@@ -136,7 +136,7 @@ class Lanes:
     """Where services run: work on the database, and work that hashes."""
 
     database: Lane
-    hashing: Lane
+    hashing: FairLane
 
     def close(self) -> None:
         """Wait for what runs, drop what waits."""
@@ -270,10 +270,19 @@ class Context(Generic[UserT]):
         return await self._lanes.database.run(service, self.runtime, *args, **kwargs)
 
     async def run_hashing(
-        self, service: Callable[Concatenate[Runtime, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self,
+        flows: Sequence[Flow],
+        service: Callable[Concatenate[Runtime, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """Call a service function that hashes a password, in a thread of the hashing lane."""
-        return await self._lanes.hashing.run(service, self.runtime, *args, **kwargs)
+        """Call a service function that hashes a password, in a thread of the hashing lane.
+
+        `flows` say whose work it is, so that nobody's keeps everybody else waiting. Raises `RateLimited` or
+        `ServerBusy` where too much waits already.
+        """
+        return await self._lanes.hashing.run(flows, service, self.runtime, *args, **kwargs)
 
 
 def get_user(runtime: Runtime, user_id: UUID) -> UserColumns | None:

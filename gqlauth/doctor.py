@@ -35,7 +35,7 @@ class Finding:
 
 
 def examine(runtime: Runtime | None = None) -> list[Finding]:
-    """Look at settings, database, migrations and keys, in this order; stop where the next would make no sense.
+    """Look at settings, Redis, database, migrations and keys, in this order; stop where the next would make no sense.
 
     `runtime` is a host's; else it is the one that the `GQLAUTH_*` variables describe.
     """
@@ -44,7 +44,7 @@ def examine(runtime: Runtime | None = None) -> list[Finding]:
     except ConfigurationError as error:
         return [Finding(Level.WRONG, f"settings: {error}")]
     settings = runtime.settings
-    findings = [Finding(Level.FINE, f"settings: {settings.environment}"), *_settings(settings)]
+    findings = [Finding(Level.FINE, f"settings: {settings.environment}"), *_settings(settings), *_redis(runtime)]
     try:
         findings += [*_database(runtime)]
     except DBAPIError as error:
@@ -64,6 +64,19 @@ def _settings(settings: Settings) -> Iterator[Finding]:
             yield Finding(Level.WARNING, "settings: GraphiQL or introspection is open in production")
     if settings.stateless:
         yield Finding(Level.WARNING, "settings: stateless, so a revoked session lives until its token expires")
+
+
+def _redis(runtime: Runtime) -> Iterator[Finding]:
+    try:
+        policy = runtime.limiter.eviction_policy()
+    except ConfigurationError as error:
+        yield Finding(Level.WRONG, f"redis: {error}")
+        return
+    if policy == "noeviction":
+        yield Finding(Level.FINE, "redis: it answers, and keeps what it counts")
+    elif policy is not None:
+        text = f"redis: maxmemory-policy is {policy}, so a flood makes it forget attempts; set it to noeviction"
+        yield Finding(Level.WARNING, text)
 
 
 def _database(runtime: Runtime) -> Iterator[Finding]:

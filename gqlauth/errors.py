@@ -6,6 +6,7 @@ data; a guard that keeps a viewer out raises a `GuardError`, which GraphQL repor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any, Self
@@ -120,6 +121,15 @@ class Forbidden(GuardError):
 
     code = "FORBIDDEN"
     message_for_people = "You are not allowed to do this."
+
+
+class ServerBusy(GraphQLError):
+    """The server has more to do than it can; `retry_after` is the seconds after which it is worth trying again."""
+
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = max(1, math.ceil(retry_after))
+        extensions = {"code": "UNAVAILABLE", "retryAfter": self.retry_after}
+        super().__init__("The server is busy. Try again later.", extensions=extensions)
 
 
 def bearer_challenge(reason: str | None) -> str:

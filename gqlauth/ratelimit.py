@@ -1,7 +1,11 @@
 """Limits on guessing: how often a secret may be tried, counted for each attempt wherever it comes from.
 
 An attempt is reserved before the secret is looked at. Counting failures afterwards would let parallel guesses pass
-together (keycloak CVE-2024-4629).
+together (keycloak CVE-2024-4629). A secret that turns out to be right gives its own place back, and no other: a success
+must not clear what an attacker has used up (django-allauth 65.8.1).
+
+Clients can invent most of what is counted, such as email addresses. So something that they cannot invent, their
+network, is always counted first, and a limit that has no room for more keys counts the newcomers together.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from array import array
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -24,7 +29,12 @@ T = TypeVar("T")
 
 logger = logging.getLogger("gqlauth")
 
+# Of each limit. A key takes some 300 bytes.
 MAX_KEYS = 50_000
+# Where the keys that there is no room for are counted together.
+SHARED_KEYS = 1_024
+# How many expired keys one attempt removes at most. It adds only one, so they never pile up.
+EVICTIONS = 2
 REDIS_TIMEOUT_SECONDS = 0.25
 REDIS_RETRY_SECONDS = 5
 
@@ -35,9 +45,9 @@ class RateLimited(AuthError):
     code = AuthErrorCode.RATE_LIMITED
     message = "Too many attempts. Try again later."
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: float) -> None:
         super().__init__()
-        self.retry_after = retry_after
+        self.retry_after = max(1, math.ceil(retry_after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +57,36 @@ class Limit:
     name: str
     windows: tuple[tuple[int, int], ...]
 
+    @property
+    def most(self) -> int:
+        """How many attempts have to be remembered."""
+        return max(amount for amount, _ in self.windows)
+
+    @property
+    def seconds(self) -> int:
+        """How long they have to be remembered."""
+        return max(seconds for _, seconds in self.windows)
+
 
 # Everybody together, on one account, from addresses and devices that have never signed in to it.
 ACCOUNT = Limit("account", ((30, 300), (100, 3600)))
-# One address or device that has signed in to the account before: its owner, while others are hammering.
-KNOWN = Limit("known", ((30, 300), (100, 3600)))
+# One address or device that has signed in to the account before: its owner, while others are hammering. Fewer than all
+# of them together, so that nobody who shares the owner's address can use up what the owner's device has.
+KNOWN = Limit("known", ((30, 300), (60, 3600)))
+# All of these together: whoever had the password before may know many of them.
+ALL_KNOWN = Limit("all known", ((100, 3600),))
 # One address, on accounts that it has never signed in to.
 ADDRESS = Limit("address", ((60, 60), (600, 3600)))
-# The password of somebody who is signed in, once more.
+# The password once more, in one session and from one address. Counted for each account, or for each session alone, a
+# stolen access token would lock the owner out.
 OWNER = Limit("owner", ((10, 300), (30, 3600)))
+# The same from all addresses together.
+OWNER_SESSION = Limit("owner session", ((100, 3600),))
 SIGNUP = Limit("signup", ((60, 60), (300, 3600)))
+# Refresh tokens that were really issued.
 REFRESH = Limit("refresh", ((120, 60),))
+# Those that were not: of one address.
+MADE_UP = Limit("made up", ((60, 60), (600, 3600)))
 # How many secrets one request may try, whatever its aliases are called.
 ATTEMPTS_PER_REQUEST = 5
 
@@ -77,86 +106,164 @@ class Attempts:
             self._left -= 1
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One attempt that was counted: where, under which key and with which time."""
+
+    windows: Windows
+    limit: Limit
+    key: str
+    at: float
+
+
 class Windows(Protocol):
     """Where attempts are counted."""
 
-    def reserve(self, key: str, windows: tuple[tuple[int, int], ...]) -> float:
-        """Count one attempt and return 0, or return the seconds to wait if a window is full."""
+    def reserve(self, limit: Limit, key: str) -> Place:
+        """Count one attempt. Raise `RateLimited` if a window is full."""
 
-    def forget(self, key: str) -> None:
-        """Start anew."""
+    def release(self, place: Place) -> None:
+        """Count this attempt no more."""
 
 
 class Limiter:
     """Counts attempts in sliding windows: in memory for one process, in Redis for several.
 
-    Where Redis does not answer, memory counts instead, and the log says so: nobody is kept out, and every process still
-    limits on its own.
+    `deployment` tells servers apart that share one Redis. Where Redis does not answer, memory counts instead, and the
+    log says so: nobody is kept out, and every process still limits on its own.
     """
 
-    def __init__(self, *, enabled: bool, redis_url: str | None, clock: Clock) -> None:
-        self._enabled = enabled
-        self._local = MemoryWindows(clock)
-        self._shared = RedisWindows(redis_url) if enabled and redis_url else None
+    def __init__(self, *, enabled: bool, redis_url: str | None, deployment: str, clock: Clock) -> None:
+        self._local: Windows = MemoryWindows(clock) if enabled else NoWindows()
+        self._shared = RedisWindows(redis_url, deployment) if enabled and redis_url else None
         self._shared_away_until = 0.0
 
-    def reserve(self, limit: Limit, *key: str) -> None:
-        """Count one attempt. Raise `RateLimited` if a window is full; it is not counted then."""
-        if not self._enabled:
-            return
-        counted_as = _key(limit, key)
-        if wait := self._ask(lambda windows: windows.reserve(counted_as, limit.windows)):
-            raise RateLimited(max(1, math.ceil(wait)))
+    def reserve(self, limit: Limit, *key: str) -> Place:
+        """Count one attempt and return its place. Raise `RateLimited` if a window is full; it is not counted then.
 
-    def forget(self, limit: Limit, *key: str) -> None:
-        """Start anew: the secret was right."""
-        if not self._enabled:
-            return
-        counted_as = _key(limit, key)
-        # Here too, where attempts may have been counted while Redis was away.
-        self._local.forget(counted_as)
-        self._ask(lambda windows: windows.forget(counted_as))
+        Reserve what clients can invent, such as an email address, only after their network.
+        """
+        digest = _digest(*key)
+        return self._ask(lambda windows: windows.reserve(limit, digest), otherwise=self._local)
 
-    def _ask(self, question: Callable[[Windows], T]) -> T:
+    def release(self, *places: Place) -> None:
+        """Give places back, because the secret was right. What others have counted stays (django-allauth 65.8.1)."""
+        for place in places:
+            self._release(place)
+
+    def eviction_policy(self) -> str | None:
+        """Return what Redis does when its memory is full, or None where none counts.
+
+        Raises `ConfigurationError` if it does not answer.
+        """
+        return self._shared.eviction_policy() if self._shared else None
+
+    def _release(self, place: Place) -> None:
+        if place.windows is self._shared:
+            self._ask(lambda windows: windows.release(place), otherwise=NoWindows())
+        else:
+            place.windows.release(place)
+
+    def _ask(self, question: Callable[[Windows], T], *, otherwise: Windows) -> T:
         if self._shared is not None and time.monotonic() >= self._shared_away_until:
             try:
                 return question(self._shared)
             except self._shared.errors as error:
                 self._shared_away_until = time.monotonic() + REDIS_RETRY_SECONDS
                 logger.warning("redis does not answer; this process limits on its own: %s", error)
-        return question(self._local)
+        return question(otherwise)
+
+
+class NoWindows:
+    """Counts nothing."""
+
+    def reserve(self, limit: Limit, key: str) -> Place:
+        """Count nothing."""
+        return Place(self, limit, key, 0)
+
+    def release(self, place: Place) -> None:
+        """Count nothing."""
 
 
 class MemoryWindows:
-    """Remembers the times of the last attempts for each key; of keys, the most recent ones."""
+    """Counts in this process. Each limit has a store of its own, so that a flood of one never costs another a key."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._stores: dict[Limit, Store] = {}
         self._lock = threading.Lock()
 
-    def reserve(self, key: str, windows: tuple[tuple[int, int], ...]) -> float:
-        """Count one attempt and return 0, or return the seconds to wait if a window is full."""
+    def reserve(self, limit: Limit, key: str) -> Place:
+        """Count one attempt. Raise `RateLimited` if a window is full."""
         now = self._clock().timestamp()
-        longest = max(amount for amount, _ in windows)
         with self._lock:
-            times = self._times.setdefault(key, deque(maxlen=longest))
-            for amount, seconds in windows:
-                if len(times) >= amount and times[-amount] > now - seconds:
-                    return times[-amount] + seconds - now
-            times.append(now)
-            self._times.move_to_end(key)
-            if len(self._times) > MAX_KEYS:
-                self._times.popitem(last=False)
-        return 0
+            store = self._stores.setdefault(limit, Store(limit))
+            return Place(self, limit, store.reserve(key, now), now)
 
-    def forget(self, key: str) -> None:
-        """Start anew."""
+    def release(self, place: Place) -> None:
+        """Count this attempt no more."""
         with self._lock:
-            self._times.pop(key, None)
+            self._stores[place.limit].release(place.key, place.at)
 
 
-# A list of the last attempts' times, newest first, by Redis' own clock. Checked and written in one step.
+class Store:
+    """The times of the last attempts for each key of one limit.
+
+    A full store never drops a key that still counts: that would give whoever floods it new guesses. Keys that it has no
+    room for share a few others, which are as strict, so that a flood keeps strangers out and lets no guess in.
+    """
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit
+        # In the order of their last attempt, which is the order in which they expire.
+        self._times: OrderedDict[str, array[float]] = OrderedDict()
+        self._shared: OrderedDict[str, array[float]] = OrderedDict()
+
+    def reserve(self, key: str, now: float) -> str:
+        """Count one attempt and return the key that it is counted under. Raise `RateLimited` if a window is full."""
+        self._evict(self._times, now)
+        self._evict(self._shared, now)
+        counted_as, keys = self._place(key, now)
+        times = keys.setdefault(counted_as, array("d"))
+        for amount, seconds in self._limit.windows:
+            if len(times) >= amount and times[-amount] > now - seconds:
+                raise RateLimited(times[-amount] + seconds - now)
+        times.append(now)
+        del times[: -self._limit.most]
+        keys.move_to_end(counted_as)
+        return counted_as
+
+    def release(self, key: str, at: float) -> None:
+        """Count this attempt no more."""
+        keys = self._shared if key in self._shared else self._times
+        times = keys.get(key)
+        if times is not None and at in times:
+            times.remove(at)
+            if not times:
+                del keys[key]
+
+    def _place(self, key: str, now: float) -> tuple[str, OrderedDict[str, array[float]]]:
+        """Return the key to count under: an own one where there is room, and none was shared while there was not."""
+        # Python's hash is secret for each process: nobody can choose the keys that share one with somebody else's.
+        shared = f"shared {hash(key) % SHARED_KEYS}"
+        is_shared = shared in self._shared and not self._has_expired(self._shared[shared], now)
+        if key in self._times or (len(self._times) < MAX_KEYS and not is_shared):
+            return key, self._times
+        return shared, self._shared
+
+    def _evict(self, keys: OrderedDict[str, array[float]], now: float) -> None:
+        for _ in range(EVICTIONS):
+            first = next(iter(keys.values()), None)
+            if first is None or not self._has_expired(first, now):
+                return
+            keys.popitem(last=False)
+
+    def _has_expired(self, times: array[float], now: float) -> bool:
+        return times[-1] <= now - self._limit.seconds
+
+
+# A list of the last attempts' times, newest first, by Redis' own clock. Checked and written in one step. Answers with
+# the seconds to wait, or with 0 and the attempt's time.
 RESERVE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -165,21 +272,26 @@ for i = 1, #ARGV, 2 do
     local amount, seconds = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
     local oldest = redis.call('LINDEX', KEYS[1], amount - 1)
     if oldest and tonumber(oldest) > now - seconds then
-        return tostring(tonumber(oldest) + seconds - now)
+        return {tostring(tonumber(oldest) + seconds - now), '0'}
     end
     longest, slowest = math.max(longest, amount), math.max(slowest, seconds)
 end
-redis.call('LPUSH', KEYS[1], string.format('%.6f', now))
+local at = string.format('%.6f', now)
+redis.call('LPUSH', KEYS[1], at)
 redis.call('LTRIM', KEYS[1], 0, longest - 1)
 redis.call('EXPIRE', KEYS[1], slowest)
-return '0'
+return {'0', at}
 """
 
 
 class RedisWindows:
-    """The same, for all processes together. Raises what is in `errors` where Redis does not answer."""
+    """Counts for all processes together. Raises what is in `errors` where Redis does not answer.
 
-    def __init__(self, url: str) -> None:
+    Keys expire by themselves. Redis must not drop others when its memory is full (`maxmemory-policy noeviction`): then
+    it refuses to count, and memory counts instead. `gqlauth doctor` looks at that.
+    """
+
+    def __init__(self, url: str, deployment: str) -> None:
         try:
             import redis
         except ImportError:
@@ -190,16 +302,30 @@ class RedisWindows:
             )
         except ValueError as error:
             raise ConfigurationError(f"GQLAUTH_REDIS_URL: {error}") from None
+        self._prefix = f"gqlauth:{_digest(deployment)[:16]}"
         self._script = self._redis.register_script(RESERVE)
         self.errors = (redis.RedisError, OSError)
 
-    def reserve(self, key: str, windows: tuple[tuple[int, int], ...]) -> float:
-        """Count one attempt and return 0, or return the seconds to wait if a window is full."""
-        return float(self._script(keys=[key], args=[number for window in windows for number in window]))
+    def reserve(self, limit: Limit, key: str) -> Place:
+        """Count one attempt. Raise `RateLimited` if a window is full."""
+        counted_as = f"{self._prefix}:{limit.name}:{key}"
+        arguments = [number for window in limit.windows for number in window]
+        wait, at = map(float, self._script(keys=[counted_as], args=arguments))
+        if wait:
+            raise RateLimited(wait)
+        return Place(self, limit, counted_as, at)
 
-    def forget(self, key: str) -> None:
-        """Start anew."""
-        self._redis.delete(key)
+    def release(self, place: Place) -> None:
+        """Count this attempt no more."""
+        self._redis.lrem(place.key, 1, f"{place.at:.6f}")
+
+    def eviction_policy(self) -> str:
+        """Return Redis' `maxmemory-policy`. Raises `ConfigurationError` if Redis does not answer."""
+        try:
+            # Hosted ones refuse CONFIG GET.
+            return str(self._redis.info("memory")["maxmemory_policy"])
+        except self.errors as error:
+            raise ConfigurationError(f"it does not answer: {error}") from None
 
 
 def network(address: str | None) -> str:
@@ -214,7 +340,6 @@ def network(address: str | None) -> str:
     return str(mapped) if mapped else str(ipaddress.IPv6Network((int(parsed), 64), strict=False).network_address)
 
 
-def _key(limit: Limit, parts: tuple[str, ...]) -> str:
+def _digest(*parts: str) -> str:
     """Return the key to count under. It is a hash: Redis need not know anybody's address."""
-    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:32]
-    return f"gqlauth:{limit.name}:{digest}"
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:32]

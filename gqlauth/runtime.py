@@ -100,6 +100,11 @@ def create_runtime(
             clock=clock,
         ),
         passwords=Passwords(cost=settings.bcrypt_cost, min_length=settings.password_min_length),
-        limiter=Limiter(enabled=settings.rate_limits, redis_url=settings.redis_url, clock=clock),
+        limiter=Limiter(
+            enabled=settings.rate_limits,
+            redis_url=settings.redis_url,
+            deployment=f"{settings.token_issuer} {settings.audience}",
+            clock=clock,
+        ),
         before_signup=before_signup,
     )

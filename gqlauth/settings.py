@@ -91,7 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate_limits: Annotated[bool, Meta(description="Limit how often secrets are tried.")] = True
     redis_url: Annotated[
         str | None,
-        Meta(description="Redis that counts attempts for all processes. Unset: each counts its own.", extra=SECRET),
+        Meta(
+            description="Redis that counts attempts for all processes, with maxmemory-policy noeviction. Unset: each "
+            "counts its own.",
+            extra=SECRET,
+        ),
     ] = None
     trusted_proxies: Annotated[
         tuple[str, ...],

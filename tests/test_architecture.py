@@ -31,7 +31,8 @@ ORDER = [
     {"rules"},
     {"context"},
     {"runtime", "cookies"},
-    {"threads", "logs", "ratelimit"},
+    {"threads", "logs"},
+    {"ratelimit"},
     {"database"},
     {"models"},
     {"events"},
@@ -44,7 +45,7 @@ ORDER = [
     {"reasons", "clock", "refresh_tokens", "columns", "fields", "addresses"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
-FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py"}
+FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py", "guesses.py"}
 # Alembic would take a third of the start, and most have nothing to migrate; Redis is an extra; and pytest imports the
 # plugin at the start of every run, also of those that have nothing to do with gqlauth.
 LAZY = {("migrations", "alembic"), ("ratelimit", "redis"), ("testing", "gqlauth")}

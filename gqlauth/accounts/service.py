@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
-from gqlauth.context import Viewer, get_user
+from gqlauth.accounts.guesses import Guess, guess_of_login, guess_of_owner
+from gqlauth.context import Viewer
 from gqlauth.database import broken_rule, emit
 from gqlauth.errors import AuthError, AuthErrorCode, ConfigurationError, InvalidInput
 from gqlauth.events import (
@@ -26,21 +27,19 @@ from gqlauth.events import (
     UserEnabled,
     UserSignedUp,
 )
-from gqlauth.ratelimit import ACCOUNT, ADDRESS, KNOWN, OWNER, SIGNUP, RateLimited, network
+from gqlauth.ratelimit import SIGNUP, RateLimited, network
 from gqlauth.runtime import Client, Runtime, Signup
-from gqlauth.sessions.service import SignedIn, end_all, lock_viewer, sign_in, was_here
+from gqlauth.sessions.service import SignedIn, end_all, forget_addresses, lock_viewer, sign_in
 from gqlauth.threads import call_host
-from gqlauth.users.models import MAX_EMAIL_LENGTH, UserColumns
+from gqlauth.users.models import UserColumns
 from gqlauth.users.service import (
     Grants,
     camel_case,
     check_columns,
     check_email,
     check_name,
-    email_key,
     find_by_email,
     grants_of,
-    is_device_of,
     read_grants,
     required_columns,
     taken_column,
@@ -109,16 +108,20 @@ def signup(runtime: Runtime, checked: Signup[Any], password: str) -> SignedIn:
             return sign_in(runtime, db, user, client)
 
 
-def login(runtime: Runtime, *, email: str, password: str, client: Client) -> SignedIn:
+def check_login(runtime: Runtime, *, email: str, client: Client) -> Guess:
+    """Read what `login` needs before it hashes. Raises `RateLimited` for a request that tries too many passwords."""
+    guess = guess_of_login(runtime, email=email, client=client)
+    with _limits_told(runtime, guess):
+        client.attempts.reserve()
+    return guess
+
+
+def login(runtime: Runtime, guess: Guess, password: str) -> SignedIn:
     """Sign an account in. Raises `InvalidCredentials`, after the same time for whatever reason, or `RateLimited`."""
-    with runtime.database.read() as db:
-        user = find_by_email(runtime, db, email)
-        known = _known_by(runtime, db, user, client)
-    try:
-        _reserve_guess(runtime, email, known, client)
-    except RateLimited:
-        _refuse_login(runtime, user, client, "RATE_LIMITED")
-        raise
+    user, client = guess.user, guess.client
+    with _limits_told(runtime, guess):
+        # Here and not in `check_login`: what waits to be hashed must not use up the places of a whole office.
+        places = guess.reserve(runtime)
     # No connection is held while hashing.
     matches = runtime.passwords.verify(password, user.password_hash if user else None)
     if user is None or not matches:
@@ -126,8 +129,7 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
     if user.disabled_at is not None:
         # Before any work that the others are spared: a second hash would double the time.
         raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
-    if known:
-        runtime.limiter.forget(KNOWN, *known)
+    runtime.limiter.release(*places)
     stored = user.password_hash
     rehashed = runtime.passwords.hash(password) if runtime.passwords.needs_rehash(stored) else stored
     with runtime.database.transaction() as db:
@@ -138,7 +140,7 @@ def login(runtime: Runtime, *, email: str, password: str, client: Client) -> Sig
     if current is None or current.disabled_at is not None:
         raise _refuse_login(runtime, user, client, "ACCOUNT_DISABLED")
     # The password was changed, or its hash renewed, since it was read: only the new one counts.
-    return login(runtime, email=email, password=password, client=client)
+    return login(runtime, check_login(runtime, email=user.email, client=client), password)
 
 
 def update_profile(runtime: Runtime, *, viewer: Viewer, changes: Mapping[str, Any], client: Client) -> UserColumns:
@@ -157,37 +159,54 @@ def update_profile(runtime: Runtime, *, viewer: Viewer, changes: Mapping[str, An
         return user
 
 
-def change_password(runtime: Runtime, *, viewer: Viewer, current: str, new: str, client: Client) -> SignedIn:
+def check_owner(runtime: Runtime, *, viewer: Viewer, client: Client) -> Guess:
+    """Read what `change_password` and `delete_account` need before they hash. Raises like `check_login`."""
+    with _passwords_told(runtime, viewer, client):
+        client.attempts.reserve()
+    return guess_of_owner(runtime, viewer=viewer, client=client)
+
+
+def change_password(runtime: Runtime, guess: Guess, *, viewer: Viewer, current: str, new: str) -> SignedIn:
     """Replace the password, end every session and begin a new one here (ASVS 6.2.3, 7.2.4, 7.4.3).
 
     Not even an access token of before is worth anything afterwards: whoever has one may be why the password changes.
-    Raises `InvalidCredentials`, `WeakPassword` or `Unauthenticated`.
+    Raises `InvalidCredentials`, `RateLimited`, `WeakPassword` or `Unauthenticated`.
     """
-    verified = _verify_owner(runtime, viewer, current, client, field="currentPassword")
+    verified = _verify_owner(runtime, guess, viewer, current, field="currentPassword")
     runtime.passwords.check(new, words=(verified.email, verified.name), field="newPassword")
     new_hash = runtime.passwords.hash(new)
+    client = guess.client
     with runtime.database.transaction() as db:
         user = lock_viewer(runtime, db, viewer)
         _check_unchanged(user, verified, field="currentPassword")
-        user.password_hash = new_hash
-        end_all(runtime, db, user.id, client=client)
+        replace_password(runtime, db, user, new_hash, client)
         emit(db, PasswordChanged(user_id=user.id, session_id=viewer.session_id, ip_address=client.ip_address))
         return sign_in(runtime, db, user, client)
 
 
-def delete_account(runtime: Runtime, *, viewer: Viewer, password: str, client: Client) -> UUID:
+def replace_password(runtime: Runtime, db: Session, user: UserColumns, new_hash: str, client: Client) -> None:
+    """Give an account a new password and make everything of before worthless: sessions, and addresses that it knows.
+
+    Whoever had the old password may have signed in from many addresses, to guess the new one from them.
+    """
+    user.password_hash = new_hash
+    end_all(runtime, db, user.id, client=client)
+    forget_addresses(runtime, db, user.id)
+
+
+def delete_account(runtime: Runtime, guess: Guess, *, viewer: Viewer, password: str) -> UUID:
     """Delete the account with all that belongs to it, and return the id that it had.
 
     The database deletes the sessions along with their user, so that none is left over (GHSA-2vg6-77g8-24mp).
-    Raises `InvalidCredentials` or `Unauthenticated`.
+    Raises `InvalidCredentials`, `RateLimited` or `Unauthenticated`.
     """
-    verified = _verify_owner(runtime, viewer, password, client, field="password")
+    verified = _verify_owner(runtime, guess, viewer, password, field="password")
     with runtime.database.transaction() as db:
         user = lock_viewer(runtime, db, viewer)
         _check_unchanged(user, verified, field="password")
         model = runtime.models.User
         db.execute(sa.delete(model).where(model.id == user.id))
-        emit(db, AccountDeleted(user_id=user.id, ip_address=client.ip_address))
+        emit(db, AccountDeleted(user_id=user.id, ip_address=guess.client.ip_address))
     return user.id
 
 
@@ -282,20 +301,26 @@ def _tell_refusal(runtime: Runtime, client: Client, refusal: AuthError) -> None:
     runtime.events.publish(SignupRefused(reason=refusal.code, ip_address=client.ip_address))
 
 
-def _verify_owner(runtime: Runtime, viewer: Viewer, password: str, client: Client, *, field: str) -> UserColumns:
+def _verify_owner(runtime: Runtime, guess: Guess, viewer: Viewer, password: str, *, field: str) -> UserColumns:
     """Return the viewer's account if the password is theirs. Raise `InvalidCredentials` or `RateLimited`."""
-    try:
-        client.attempts.reserve()
-        runtime.limiter.reserve(OWNER, str(viewer.user_id))
-        user = get_user(runtime, viewer.user_id)
+    user = guess.user
+    with _passwords_told(runtime, viewer, guess.client):
+        places = guess.reserve(runtime)
         if user is None or not runtime.passwords.verify(password, user.password_hash):
             raise InvalidCredentials("The password is wrong.", field=field)
+    runtime.limiter.release(*places)
+    return user
+
+
+@contextmanager
+def _passwords_told(runtime: Runtime, viewer: Viewer, client: Client) -> Iterator[None]:
+    """Let the listeners know of a password of somebody signed in that is refused within."""
+    try:
+        yield
     except AuthError as refusal:
         who = {"user_id": viewer.user_id, "session_id": viewer.session_id}
         runtime.events.publish(PasswordRefused(**who, reason=refusal.code, ip_address=client.ip_address))
         raise
-    runtime.limiter.forget(OWNER, str(viewer.user_id))
-    return user
 
 
 def _write(runtime: Runtime, db: Session, user: UserColumns, changes: Mapping[str, Any]) -> None:
@@ -332,26 +357,14 @@ def _check_unchanged(user: UserColumns, verified: UserColumns, *, field: str) ->
         raise InvalidCredentials("The password has just been changed.", field=field)
 
 
-def _known_by(runtime: Runtime, db: Session, user: UserColumns | None, client: Client) -> tuple[str, ...]:
-    """Return by what the client is known to the account: a device or an address that signed in before; or nothing."""
-    # Asked for unknown accounts too, so that they take as long.
-    here = was_here(runtime, db, user.id if user else UUID(int=0), client.ip_address)
-    if user is not None and is_device_of(user, client.device):
-        return (str(user.id), "device", client.device or "")
-    return (str(user.id), "address", client.ip_address or "") if user is not None and here else ()
-
-
-def _reserve_guess(runtime: Runtime, email: str, known: tuple[str, ...], client: Client) -> None:
-    """Count one guess, before it is looked at. Raise `RateLimited`.
-
-    Who is known to the account is counted apart, so that its owner gets in while others are hammering (ASVS 6.1.1).
-    """
-    client.attempts.reserve()
-    if known:
-        runtime.limiter.reserve(KNOWN, *known)
-        return
-    runtime.limiter.reserve(ADDRESS, network(client.ip_address))
-    runtime.limiter.reserve(ACCOUNT, email_key(email) or email[:MAX_EMAIL_LENGTH])
+@contextmanager
+def _limits_told(runtime: Runtime, guess: Guess) -> Iterator[None]:
+    """Let the listeners know of a login that is limited within."""
+    try:
+        yield
+    except RateLimited:
+        _refuse_login(runtime, guess.user, guess.client, "RATE_LIMITED")
+        raise
 
 
 def _refuse_login(runtime: Runtime, user: UserColumns | None, client: Client, reason: str) -> InvalidCredentials:

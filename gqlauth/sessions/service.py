@@ -18,7 +18,7 @@ from gqlauth.database import emit
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
 from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionRevoked
 from gqlauth.models import Models
-from gqlauth.ratelimit import REFRESH, network
+from gqlauth.ratelimit import MADE_UP, REFRESH, network
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, SessionColumns
 from gqlauth.tokens import Claims
@@ -76,7 +76,7 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
     """
     session_id = refresh_tokens.read(token)
     try:
-        runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
+        _reserve_refresh(runtime, session_id, token, client)
         with runtime.database.transaction() as db:
             session = db.get(runtime.models.Session, session_id, with_for_update=True) if session_id else None
             user = db.get(runtime.models.User, session.user_id) if session else None
@@ -165,10 +165,21 @@ def end_all(runtime: Runtime, db: DatabaseSession, user_id: UUID, *, but: UUID |
 
 
 def was_here(runtime: Runtime, db: DatabaseSession, user_id: UUID, ip_address: str | None) -> bool:
-    """Tell whether this account was signed in from this address lately."""
+    """Tell whether this account was signed in from this address lately, and since its last password change."""
+    if ip_address is None:
+        return False
     session = runtime.models.Session
     here = (session.user_id == user_id, session.ip_address == ip_address)
     return db.scalar(sa.select(session.id).where(*here).limit(1)) is not None
+
+
+def forget_addresses(runtime: Runtime, db: DatabaseSession, user_id: UUID) -> None:
+    """Forget where an account was signed in from, for a new password: `was_here` knows none of it afterwards."""
+    session = runtime.models.Session
+    db.execute(
+        sa.update(session).where(session.user_id == user_id, session.ip_address.is_not(None)).values(ip_address=None),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def touch(runtime: Runtime, session_id: UUID) -> None:
@@ -236,6 +247,21 @@ def judge(row: tuple[Any, ...] | None, claims: Claims, now: datetime) -> Viewer 
     return Viewer(
         user_id, claims.session_id, grants.roles, grants.scopes, profile.email_verified, profile, last_used_at
     )
+
+
+def _reserve_refresh(runtime: Runtime, session_id: UUID | None, token: str, client: Client) -> None:
+    """Count one refresh. Raise `InvalidRefreshToken` for a token that was never issued, or `RateLimited`.
+
+    Only a token that was issued is counted for its session, and only one that was not is counted for its network: an
+    office shares a network, and nobody in it can use up the refreshes of the others.
+    """
+    client.attempts.reserve()
+    with runtime.database.read() as db:
+        session = db.get(runtime.models.Session, session_id) if session_id else None
+    if session is None or not refresh_tokens.is_genuine(token, session.refresh_key):
+        runtime.limiter.reserve(MADE_UP, network(client.ip_address))
+        raise InvalidRefreshToken
+    runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
 
 
 def _rotate(runtime: Runtime, db: DatabaseSession, session: SessionColumns, token: str, client: Client) -> str:

@@ -35,7 +35,7 @@ def runtime(auth: Auth) -> Iterator[Runtime]:
 
 
 def login(runtime: Runtime, password: str = PASSWORD) -> UserColumns:
-    return service.login(runtime, email=EMAIL, password=password, client=Client()).user
+    return service.login(runtime, service.check_login(runtime, email=EMAIL, client=Client()), password).user
 
 
 def create(runtime: Runtime, email: str = EMAIL, password: str = PASSWORD, name: str = "") -> UserColumns:
@@ -148,7 +148,7 @@ def test_what_the_transport_would_not_let_through_is_refused_here_too(
     with pytest.raises(refusal):
         create(runtime, email, password, name)
     with pytest.raises(InvalidCredentials):
-        service.login(runtime, email=email, password=password, client=Client())
+        service.login(runtime, service.check_login(runtime, email=email, client=Client()), password)
 
 
 def test_an_operator_hears_of_a_taken_address(runtime: Runtime) -> None:

@@ -101,7 +101,7 @@ def is_ours(request: HTTPConnection, settings: Settings) -> bool:
 
 def _is_secure(request: HTTPConnection, settings: Settings) -> bool:
     """Tell whether people reach the API by https: this request has come so, or the public URL says so."""
-    return request.scope["scheme"] in ("https", "wss") or settings.public_url.lower().startswith("https:")
+    return request.scope["scheme"] in ("https", "wss") or settings.public_url.startswith("https:")
 
 
 def _pairs(request: HTTPConnection) -> Iterator[tuple[bytes, bytes]]:

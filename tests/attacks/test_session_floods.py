@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from gqlauth import Auth, Settings
 from gqlauth.app import create_schema
-from gqlauth.events import Event, LoggedIn, SessionRevoked
+from gqlauth.events import LoggedIn, SessionRevoked
 from tests.support import LOGOUT, ME, Clock, GraphQLClient
 from tests.tables import Session
 
@@ -61,11 +61,11 @@ def test_of_too_many_sessions_the_one_unused_for_longest_ends_with_an_event(open
     clock.advance(60)
     kept = client.refresh(payloads[0]["refreshToken"])
     before = [session["id"] for session in client.sessions(kept["accessToken"])]
-    happened: list[Event] = []
+    happened: list[LoggedIn | SessionRevoked] = []
     auth.runtime.events.subscribe(happened.append)
     new = client.login()
     assert [type(event) for event in happened] == [LoggedIn, SessionRevoked]
-    assert str(getattr(happened[1], "session_id")) == before[1], "the second, which nobody has used since"
+    assert str(happened[1].session_id) == before[1], "the second, which nobody has used since"
     assert client.refused(ME, token=payloads[1]["accessToken"]) == REVOKED
     assert client.refresh(payloads[1]["refreshToken"])["code"] == "INVALID_TOKEN"
     for payload in (kept, payloads[2], new):

@@ -167,7 +167,7 @@ def test_cookies_count_for_pages_of_ours_and_of_configured_origins(browser: Open
         # A port is part of an origin.
         (ORIGIN, ORIGIN, {"origin": "https://app.example.com:8443"}),
         (ORIGIN, ORIGIN, {"origin": "https://app.example.com:80"}),
-        (ORIGIN, ORIGIN, {"origin": "https://app.example.com", "host": "app.example.com:8443"}),
+        (ORIGIN, "http://internal:8000", {"origin": ORIGIN, "host": "app.example.com:8443"}),
         ("http://app.example.com", "http://internal:8000", {"origin": "http://app.example.com:443"}),
         ("http://app.example.com", "http://internal:8000", {"origin": "http://internal"}),
         # None is another's.

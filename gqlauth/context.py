@@ -250,7 +250,7 @@ class Context(Generic[UserT]):
         return self.cookies is not None and self.cookies.access_token is not None
 
     def set_cookies(self, kept: Cookies, seconds: int) -> None:
-        """Let the browser keep the tokens for `seconds`, and for longer that somebody signed in on it."""
+        """Let the browser keep the tokens for `seconds`, and the device's value, where there is one, for a year."""
         cookies.write(self.request, self.response, self.runtime.settings, kept, seconds)
 
     def clear_cookies(self) -> None:
@@ -339,6 +339,8 @@ def read_credentials(request: HTTPConnection, settings: Settings) -> Credentials
         found = cookies.read(request, settings)
     except cookies.OriginNotAllowed:
         return Refused(Reason.ORIGIN_NOT_ALLOWED)
+    except cookies.DuplicateCookie:
+        return Refused(Reason.TOKEN_INVALID)
     return Credentials(found.access_token, found) if found else NO_CREDENTIALS
 
 

@@ -80,6 +80,14 @@ class RefreshRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshReplayed(Event):
+    """A refresh token came again within the grace, from another network or program. It got the same successor again."""
+
+    user_id: UUID
+    session_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshReused(Event):
     """A refresh token was used a second time: somebody else may have it. The session was ended."""
 

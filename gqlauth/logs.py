@@ -18,6 +18,7 @@ WARNINGS = (
     events.LoginFailed,
     events.SignupRefused,
     events.RefreshRefused,
+    events.RefreshReplayed,
     events.RefreshReused,
     events.PasswordRefused,
     events.AccessRefused,

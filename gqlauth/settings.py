@@ -83,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     refresh_grace_seconds: Annotated[
         int, Meta(ge=0, le=60, description="A replayed refresh token still gets its successor this long, seconds.")
     ] = 10
+    max_sessions: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="Living sessions of an account; a sign-in ends those unused for longest."),
+    ] = 100
     cookies: Annotated[
         bool, Meta(description="Keep the tokens of every sign-in in HttpOnly cookies. Off: only where it asks for it.")
     ] = False

@@ -19,7 +19,7 @@ from gqlauth.users.graphql import User, added_fields, user_type
 
 Info = strawberry.Info[Context, None]
 
-USE_COOKIES = "Let the browser keep the tokens in HttpOnly cookies; `refreshToken` is null then."
+USE_COOKIES = "Let the browser keep the tokens in HttpOnly cookies. `accessToken` and `refreshToken` are null then."
 
 
 @keep_names

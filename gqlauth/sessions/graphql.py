@@ -17,7 +17,6 @@ from gqlauth.permissions import guarded, public
 from gqlauth.sessions import service
 from gqlauth.sessions.models import SessionColumns
 from gqlauth.users.graphql import User, user_type
-from gqlauth.users.service import device_token
 
 Info = strawberry.Info[Context, None]
 
@@ -27,7 +26,9 @@ Info = strawberry.Info[Context, None]
 class AuthPayload:
     """GraphQL's `AuthPayload` (after RFC 6749 section 5.1)."""
 
-    access_token: str = strawberry.field(description="For `Authorization: Bearer …`.")
+    access_token: str | None = strawberry.field(
+        description="For `Authorization: Bearer …`. Null where the browser keeps it in a cookie."
+    )
     token_type: str = strawberry.field(description='Always "Bearer".')
     expires_in: int = strawberry.field(description="Life of the access token, in seconds.")
     refresh_token: str | None = strawberry.field(
@@ -39,11 +40,10 @@ class AuthPayload:
     def of(cls, signed_in: service.SignedIn, info: Info, *, in_cookies: bool) -> Self:
         """Translate the service's answer. With `in_cookies` the browser keeps the tokens, out of reach of scripts."""
         if in_cookies:
-            device = device_token(signed_in.user)
-            kept = Cookies(signed_in.access_token, signed_in.refresh_token, device)
+            kept = Cookies(signed_in.access_token, signed_in.refresh_token, signed_in.device)
             context_of(info).set_cookies(kept, signed_in.refresh_expires_in)
         return cls(
-            access_token=signed_in.access_token,
+            access_token=None if in_cookies else signed_in.access_token,
             token_type="Bearer",  # noqa: S106 -- the type's name (RFC 6750), not a secret
             expires_in=signed_in.expires_in,
             refresh_token=None if in_cookies else signed_in.refresh_token,

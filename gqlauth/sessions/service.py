@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,14 +16,14 @@ from gqlauth.columns import new_id
 from gqlauth.context import Profile, Refused, Viewer
 from gqlauth.database import emit
 from gqlauth.errors import AuthError, AuthErrorCode, Reason, Unauthenticated
-from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReused, SessionRevoked
+from gqlauth.events import LoggedIn, Refreshed, RefreshRefused, RefreshReplayed, RefreshReused, SessionRevoked
 from gqlauth.models import Models
 from gqlauth.ratelimit import MADE_UP, REFRESH, network
 from gqlauth.runtime import Client, Runtime
 from gqlauth.sessions.models import MAX_USER_AGENT_LENGTH, SessionColumns
 from gqlauth.tokens import Claims
 from gqlauth.users.models import UserColumns
-from gqlauth.users.service import grants_of, read_grants
+from gqlauth.users.service import device_token, grants_of, read_grants
 
 # How exact `last_used_at` is: each session writes it at most this often.
 TOUCH_SECONDS = 60
@@ -40,17 +40,26 @@ class InvalidRefreshToken(AuthError):
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Both tokens of a session, their lives in seconds, and whose they are."""
+    """Both tokens of a session, their lives in seconds, and whose they are.
+
+    `device` is what the browser is to keep so that it is known at later logins. A refresh leaves none: otherwise, a
+    thief of a session could make devices without number, and guess the password on each of them.
+    """
 
     access_token: str
     expires_in: int
     refresh_token: str
     refresh_expires_in: int
     user: UserColumns
+    device: str | None = None
 
 
 def sign_in(runtime: Runtime, db: DatabaseSession, user: UserColumns, client: Client) -> SignedIn:
-    """Begin a session for this user, whatever they have shown to get here. Every way in ends here (ASVS 7.2.4)."""
+    """Begin a session for this user, whatever they have shown to get here. Every way in ends here (ASVS 7.2.4).
+
+    The account's row has to be locked, or new: two sign-ins at once would not see each other's session, and the account
+    would have more of them than `max_sessions` allows.
+    """
     now, session_id, key = runtime.clock(), new_id(), refresh_tokens.new_secret()
     token = refresh_tokens.new(session_id, key)
     session = runtime.models.Session(
@@ -64,15 +73,17 @@ def sign_in(runtime: Runtime, db: DatabaseSession, user: UserColumns, client: Cl
     _use(runtime, session, client)
     db.add(session)
     emit(db, LoggedIn(user_id=user.id, session_id=session_id, ip_address=client.ip_address))
-    return _signed_in(runtime, db, session, user, token)
+    _make_room(runtime, db, session, client)
+    device = device_token(user, client.device)
+    return replace(_signed_in(runtime, db, session, user, token), device=device)
 
 
 def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
     """Replace a refresh token by the next one and issue an access token (RFC 9700 section 4.14.2; ASVS 10.4.5).
 
     A token works once. Within the grace its replay gets the very same successor, so that two tabs, a retried request or
-    a lost answer sign nobody out. Any other use of an old token ends the session: somebody else has it.
-    Raises `InvalidRefreshToken` or `RateLimited`.
+    a lost answer sign nobody out; it changes nothing, and is told if it comes from elsewhere. Any other use of an old
+    token ends the session: somebody else has it. Raises `InvalidRefreshToken` or `RateLimited`.
     """
     session_id = refresh_tokens.read(token)
     try:
@@ -82,9 +93,7 @@ def refresh(runtime: Runtime, *, token: str, client: Client) -> SignedIn:
             user = db.get(runtime.models.User, session.user_id) if session else None
             if session is None or user is None or not _is_alive(session, user, runtime.clock()):
                 raise InvalidRefreshToken
-            successor = _rotate(runtime, db, session, token, client)
-            _use(runtime, session, client)
-            emit(db, Refreshed(user_id=user.id, session_id=session.id, ip_address=client.ip_address))
+            successor = _replay(runtime, db, session, token, client) or _rotate(runtime, db, session, token, client)
             return _signed_in(runtime, db, session, user, successor)
     except AuthError as refusal:
         runtime.events.publish(RefreshRefused(session_id=session_id, reason=refusal.code, ip_address=client.ip_address))
@@ -105,11 +114,12 @@ def lock_viewer(runtime: Runtime, db: DatabaseSession, viewer: Viewer) -> UserCo
 
 
 def list_sessions(runtime: Runtime, user_id: UUID) -> Sequence[SessionColumns]:
-    """Return a user's living sessions, newest first (ASVS 7.5.2)."""
+    """Return a user's living sessions, newest first, at most `max_sessions` (ASVS 7.5.2)."""
     session = runtime.models.Session
     of_user = sa.select(session).where(session.user_id == user_id, *_alive(session, runtime.clock()))
     with runtime.database.read() as db:
-        return db.scalars(of_user.order_by(session.created_at.desc(), session.id.desc())).all()
+        newest = of_user.order_by(session.created_at.desc(), session.id.desc())
+        return db.scalars(newest.limit(runtime.settings.max_sessions)).all()
 
 
 def end_session(runtime: Runtime, *, session_id: UUID, client: Client) -> bool:
@@ -264,26 +274,59 @@ def _reserve_refresh(runtime: Runtime, session_id: UUID | None, token: str, clie
     runtime.limiter.reserve(REFRESH, str(session_id), network(client.ip_address))
 
 
+def _replay(runtime: Runtime, db: DatabaseSession, session: SessionColumns, token: str, client: Client) -> str | None:
+    """Return the successor that the previous token has got already, within the grace; None for any other token.
+
+    Nothing that is stored changes. A phone that changes networks after a lost answer replays from elsewhere, and so
+    does a thief: the session goes on showing where it was last refreshed, and the replay is told.
+    """
+    is_previous = refresh_tokens.digest(token) == session.previous_refresh_hash
+    if not is_previous or session.refresh_salt is None or not _in_grace(runtime, session):
+        return None
+    if (network(client.ip_address), _program(client)) != (network(session.ip_address), session.user_agent):
+        emit(db, RefreshReplayed(user_id=session.user_id, session_id=session.id, ip_address=client.ip_address))
+    return refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
+
+
 def _rotate(runtime: Runtime, db: DatabaseSession, session: SessionColumns, token: str, client: Client) -> str:
     """Return the token's successor, or raise `InvalidRefreshToken`; an old token ends the session."""
-    now, presented = runtime.clock(), refresh_tokens.digest(token)
-    if presented == session.refresh_hash:
-        session.refresh_salt = refresh_tokens.new_secret()
-        successor = refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
-        session.previous_refresh_hash, session.refresh_hash = presented, refresh_tokens.digest(successor)
-        session.refreshed_at = now
-        return successor
-    if presented == session.previous_refresh_hash and session.refresh_salt and _in_grace(runtime, session, now):
-        return refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
-    if refresh_tokens.is_genuine(token, session.refresh_key):
-        emit(db, RefreshReused(user_id=session.user_id, session_id=session.id, ip_address=client.ip_address))
-        _end(runtime, db, client, runtime.models.Session.id == session.id)
-    raise InvalidRefreshToken
+    presented = refresh_tokens.digest(token)
+    if presented != session.refresh_hash:
+        if refresh_tokens.is_genuine(token, session.refresh_key):
+            emit(db, RefreshReused(user_id=session.user_id, session_id=session.id, ip_address=client.ip_address))
+            _end(runtime, db, client, runtime.models.Session.id == session.id)
+        raise InvalidRefreshToken
+    session.refresh_salt = refresh_tokens.new_secret()
+    successor = refresh_tokens.successor(token, session.id, session.refresh_key, session.refresh_salt)
+    session.previous_refresh_hash, session.refresh_hash = presented, refresh_tokens.digest(successor)
+    session.refreshed_at = runtime.clock()
+    _use(runtime, session, client)
+    emit(db, Refreshed(user_id=session.user_id, session_id=session.id, ip_address=client.ip_address))
+    return successor
 
 
-def _in_grace(runtime: Runtime, session: SessionColumns, now: datetime) -> bool:
+def _in_grace(runtime: Runtime, session: SessionColumns) -> bool:
     grace = timedelta(seconds=runtime.settings.refresh_grace_seconds)
-    return session.refreshed_at is not None and now - session.refreshed_at < grace
+    return session.refreshed_at is not None and runtime.clock() - session.refreshed_at < grace
+
+
+def _make_room(runtime: Runtime, db: DatabaseSession, new: SessionColumns, client: Client) -> None:
+    """End the sessions of the account that are too many beside the new one, those unused for longest first.
+
+    Of sessions that have ended, as many rows are kept and the oldest are deleted: otherwise whoever signs in and out
+    again and again would fill the table.
+    """
+    session, most = runtime.models.Session, runtime.settings.max_sessions
+    others = sa.select(session.id).where(session.user_id == new.user_id, session.id != new.id)
+    # Almost always this one statement is all.
+    if (db.scalar(sa.select(sa.func.count()).select_from(others.limit(most).subquery())) or 0) < most:
+        return
+    alive = sa.and_(*_alive(session, runtime.clock()))
+    latest = others.order_by(session.last_used_at.desc(), session.id.desc())
+    _end(runtime, db, client, session.id.in_(latest.where(alive).offset(most - 1)))
+    forgotten = latest.where(sa.not_(alive)).offset(most)
+    statement = sa.delete(session).where(session.id.in_(forgotten))
+    db.execute(statement, execution_options={"synchronize_session": False})
 
 
 def _use(runtime: Runtime, session: SessionColumns, client: Client) -> None:
@@ -293,9 +336,14 @@ def _use(runtime: Runtime, session: SessionColumns, client: Client) -> None:
     session.expires_at = min(sliding, session.created_at + timedelta(seconds=settings.session_seconds))
     session.last_used_at = now
     session.ip_address = client.ip_address
+    session.user_agent = _program(client)
+
+
+def _program(client: Client) -> str | None:
+    """Return what the client calls itself, as it is stored."""
     # It is shown to people, also in terminals; what cannot be printed has no business there.
     printable = "".join(filter(str.isprintable, client.user_agent or ""))
-    session.user_agent = printable[:MAX_USER_AGENT_LENGTH] or None
+    return printable[:MAX_USER_AGENT_LENGTH] or None
 
 
 def _is_alive(session: SessionColumns, user: UserColumns, now: datetime) -> bool:

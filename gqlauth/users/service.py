@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import re
+import secrets
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ Kind = Literal["role", "scope"]
 GRANT_NAME = re.compile(rf"[\x21\x23-\x5b\x5d-\x7e]{{1,{MAX_GRANT_LENGTH}}}")
 # All of them together must fit into a token.
 MAX_GRANTS = 32
+DEVICE_BYTES = 16
 
 
 class InvalidEmail(AuthError):
@@ -217,15 +219,26 @@ def read_grants(text: str | None) -> Grants:
     return Grants(named["role"], named["scope"])
 
 
-def device_token(user: UserColumns) -> str:
-    """Return what shows that a browser has signed in to this account before. A new password makes it worthless.
+def device_token(user: UserColumns, kept: str | None = None) -> str:
+    """Return what shows that a browser has signed in to this account before: `<random>.<tag>`, in base64url.
 
-    It opens nothing: it only counts the browser's guesses apart from everybody else's.
+    Each device has a value of its own, so that its guesses are counted apart from those of the account's other devices.
+    A browser that brings a value that still counts keeps it. The tag is keyed by the password's hash: a new password
+    makes every value worthless. A value opens nothing.
     """
-    tag = hmac.digest(user.password_hash.encode(), b"device" + user.id.bytes, hashlib.sha256)
-    return base64.urlsafe_b64encode(tag).rstrip(b"=").decode()
+    if kept is not None and is_device_of(user, kept):
+        return kept
+    random = secrets.token_urlsafe(DEVICE_BYTES)
+    return f"{random}.{_device_tag(user, random)}"
 
 
 def is_device_of(user: UserColumns, token: str | None) -> bool:
-    """Tell whether this is the account's device token."""
-    return token is not None and hmac.compare_digest(token.encode(), device_token(user).encode())
+    """Tell whether a sign-in to this account, since its password is what it is, has left this value with a device."""
+    random, _, tag = (token or "").partition(".")
+    return hmac.compare_digest(tag.encode(), _device_tag(user, random).encode())
+
+
+def _device_tag(user: UserColumns, random: str) -> str:
+    said = b"device" + user.id.bytes + random.encode()
+    tag = hmac.digest(user.password_hash.encode(), said, hashlib.sha256)
+    return base64.urlsafe_b64encode(tag).rstrip(b"=").decode()

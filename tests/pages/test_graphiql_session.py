@@ -110,7 +110,7 @@ def test_signing_out_ends_the_session_on_the_server(
 
 def test_with_cookies_no_token_is_in_reach_and_a_reload_stays_signed_in(visit: GraphiQLVisit, server: Server) -> None:
     signed_up(visit, server, in_cookies=True)
-    visit.shows('"refreshToken": null')
+    visit.shows('"accessToken": null', '"refreshToken": null')
     assert visit.evaluate("document.cookie") == ""
     expire()
     visit.page.reload()

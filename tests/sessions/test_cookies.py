@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from gqlauth import Auth, Settings
 from gqlauth.app import create_schema
+from gqlauth.settings import ORIGIN as ORIGIN_FORM
 from tests.support import CHANGE_PASSWORD, LOGIN, LOGOUT, ME, PASSWORD, REFRESH, SIGNUP, Clock, GraphQLClient
 
 ORIGIN = "https://app.example.com"
@@ -32,7 +33,8 @@ def browser(settings: Settings, clock: Clock) -> Iterator[Open]:
 
     def open(url: str = ORIGIN, **changes: Any) -> TestClient:
         auth = Auth(msgspec.structs.replace(settings, **changes), clock=clock)
-        http = TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan), base_url=url)
+        app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+        http = TestClient(app, base_url=url, client=("127.0.0.1", 50_000))
         opened.append(http.__enter__())
         return http
 
@@ -53,9 +55,17 @@ def refusal(response: Response) -> dict[str, Any]:
     return extensions
 
 
+def tokens(response: Response) -> tuple[str | None, str | None]:
+    """Return what a script gets of an AuthPayload's tokens."""
+    (payload,) = response.json()["data"].values()
+    assert payload["__typename"] == "AuthPayload"
+    assert payload["expiresIn"] > 0
+    return payload["accessToken"], payload["refreshToken"]
+
+
 def test_a_sign_in_that_asks_for_cookies_gets_its_tokens_in_host_cookies(browser: Open) -> None:
     response = send(browser(), SIGNUP, ASKING)
-    assert response.json()["data"]["signup"]["refreshToken"] is None
+    assert tokens(response) == (None, None)
     cookies = response.headers.get_list("set-cookie")
     assert [cookie.partition("=")[0] for cookie in cookies] == PREFIXED
     for cookie, seconds in zip(cookies, (2_592_000, 2_592_000, 31_536_000), strict=True):
@@ -65,7 +75,7 @@ def test_a_sign_in_that_asks_for_cookies_gets_its_tokens_in_host_cookies(browser
 def test_the_setting_puts_every_sign_in_into_cookies(browser: Open) -> None:
     plain = {"input": {"email": "ada@example.com", "password": PASSWORD}}
     response = send(browser(cookies=True), SIGNUP, plain)
-    assert response.json()["data"]["signup"]["refreshToken"] is None
+    assert tokens(response) == (None, None)
     assert len(response.headers.get_list("set-cookie")) == 3
 
 
@@ -95,11 +105,10 @@ def test_the_whole_life_of_a_browser(browser: Open, clock: Clock) -> None:
     assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
     clock.advance(901)
     assert refusal(send(http, ME))["reason"] == "TOKEN_EXPIRED"
-    refreshed = send(http, REFRESH).json()["data"]["refreshToken"]
-    assert (refreshed["__typename"], refreshed["refreshToken"]) == ("AuthPayload", None)
+    assert tokens(send(http, REFRESH)) == (None, None)
     assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
     change = {"input": {"currentPassword": PASSWORD, "newPassword": "another horse battery"}}
-    assert send(http, CHANGE_PASSWORD, change).json()["data"]["changePassword"]["refreshToken"] is None
+    assert tokens(send(http, CHANGE_PASSWORD, change)) == (None, None)
     assert send(http, ME).json()["data"]["me"]["email"] == "ada@example.com"
     clock.advance(901)
     response = send(http, LOGOUT)
@@ -144,6 +153,64 @@ def test_cookies_count_for_pages_of_ours_and_of_configured_origins(browser: Open
     http = browser(cors_origins=("https://partner.example",))
     send(http, SIGNUP, ASKING)
     assert send(http, ME, headers=headers).json()["data"]["me"]["email"] == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "public_url", "headers"),
+    [
+        # The request came by https, or the public URL says that people come so.
+        (ORIGIN, "http://127.0.0.1:8000", {"origin": "http://app.example.com"}),
+        (ORIGIN, "http://app.example.com", {"origin": "http://app.example.com"}),
+        (ORIGIN, "http://127.0.0.1:8000", {"origin": "http://127.0.0.1:8000"}),
+        ("http://app.example.com", ORIGIN, {"origin": "http://app.example.com"}),
+        ("http://app.example.com", "http://internal:8000", {"origin": "http://app.example.com", "forwarded": "https"}),
+        # A port is part of an origin.
+        (ORIGIN, ORIGIN, {"origin": "https://app.example.com:8443"}),
+        (ORIGIN, ORIGIN, {"origin": "https://app.example.com:80"}),
+        (ORIGIN, "http://internal:8000", {"origin": ORIGIN, "host": "app.example.com:8443"}),
+        ("http://app.example.com", "http://internal:8000", {"origin": "http://app.example.com:443"}),
+        ("http://app.example.com", "http://internal:8000", {"origin": "http://internal"}),
+        # None is another's.
+        (ORIGIN, ORIGIN, {"origin": "ws://app.example.com"}),
+        (ORIGIN, ORIGIN, {"origin": "https://", "host": ""}),
+    ],
+)
+def test_an_origin_of_another_scheme_or_port_does_not_count(
+    browser: Open, url: str, public_url: str, headers: dict[str, str]
+) -> None:
+    """RFC 6454 section 4: anyone on the network can write a page that comes by http."""
+    assert counts(browser, url, public_url, headers) == NOT_ALLOWED
+    if ORIGIN_FORM.fullmatch(headers["origin"]):
+        assert counts(browser, url, public_url, headers, cors_origins=(headers["origin"],)) == MISSING
+
+
+def counts(browser: Open, url: str, public_url: str, headers: dict[str, str], **changes: Any) -> dict[str, Any]:
+    """Return why nobody is signed in by a device's cookie: for its origin, or because it is no access token."""
+    http = browser(url, public_url=public_url, trusted_proxies=("127.0.0.1",), **changes)
+    forwarded = {"x-forwarded-proto": headers["forwarded"]} if "forwarded" in headers else {}
+    sent = {name: value for name, value in headers.items() if name != "forwarded"} | forwarded
+    return refusal(send(http, ME, headers={**sent, "cookie": "__Host-gqlauth-device=x"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "public_url", "headers"),
+    [
+        (ORIGIN, "http://127.0.0.1:8000", {"origin": ORIGIN}),
+        (ORIGIN, "http://127.0.0.1:8000", {"origin": ORIGIN, "host": "app.example.com:443"}),
+        (ORIGIN, "http://127.0.0.1:8000", {"origin": ORIGIN, "host": "APP.example.com"}),
+        # A proxy that ends TLS, and one that changes Host, too.
+        ("http://app.example.com", "http://127.0.0.1:8000", {"origin": ORIGIN}),
+        ("http://internal:8000", ORIGIN, {"origin": ORIGIN}),
+        ("http://internal:8000", ORIGIN + ":443", {"origin": ORIGIN}),
+        ("http://intranet", "http://127.0.0.1:8000", {"origin": "http://intranet"}),
+        ("http://intranet", "http://127.0.0.1:8000", {"origin": "http://intranet", "host": "intranet:80"}),
+        (ORIGIN, ORIGIN, {"origin": "http://app.example.com", "sec-fetch-site": "same-origin"}),
+    ],
+)
+def test_our_own_origin_counts_however_it_is_reached(
+    browser: Open, url: str, public_url: str, headers: dict[str, str]
+) -> None:
+    assert counts(browser, url, public_url, headers) == MISSING
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])

@@ -202,13 +202,14 @@ class Lives(RuleBasedStateMachine):
         if device.lives(self.now) and token == device.chain[-1]:
             assert result.get("refreshToken") not in self.issued
             device.rotated = self.now
+            # A replay does not: it changes nothing.
+            device.expires = min(self.now + IDLE_LIMIT, device.created + ABSOLUTE_LIMIT)
         elif not (device.lives(self.now) and token in device.chain[-2:] and in_grace):
             assert result["code"] == "INVALID_TOKEN"
             device.signed_out |= token in device.chain
             return device.chain[-1]
         else:
             assert result["refreshToken"] == device.chain[-1], "a second successor"
-        device.expires = min(self.now + IDLE_LIMIT, device.created + ABSOLUTE_LIMIT)
         self.take_tokens(device, result)
         return device.chain[-1]
 

@@ -102,8 +102,7 @@ export class Session {
 
   private async exchange(): Promise<boolean> {
     const { generation } = this;
-    const variables = { refreshToken: this.tokens?.refreshToken, useCookies: this.options.useCookies };
-    const { refreshToken: answer } = await this.ask(RefreshDocument, variables);
+    const { refreshToken: answer } = await this.ask(RefreshDocument, { refreshToken: this.tokens?.refreshToken });
     if (generation !== this.generation) return this.signedIn; // somebody signed in or out meanwhile
     if (answer.__typename === "AuthPayload") this.start(answer);
     else if (answer.code === "INVALID_TOKEN") this.end("TOKEN_EXPIRED");

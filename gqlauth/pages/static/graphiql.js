@@ -105,7 +105,7 @@ query Sessions {
   }
 
   /** What signed somebody in, in the data of an answer, whatever the field is called. */
-  const findPayload = (data) => Object.values(data ?? {}).find((value) => typeof value?.accessToken === "string");
+  const findPayload = (data) => Object.values(data ?? {}).find((value) => value?.accessToken !== undefined);
 
   const isRefused = (errors) => (errors ?? []).some((error) => error.extensions?.code === "UNAUTHENTICATED");
   const isExpired = (errors) => (errors ?? []).some((error) => error.extensions?.reason === "TOKEN_EXPIRED");
@@ -120,11 +120,10 @@ query Sessions {
     }
   }
 
-  /** The viewer that a payload makes. A refresh token that is null, not left out, is in a cookie. */
+  /** The viewer that a payload makes. An access token that is null is in a cookie, and so is the refresh token. */
   function viewerOf({ accessToken, refreshToken, user }, sender) {
-    const name = user?.email ?? subject(accessToken);
-    if (refreshToken === null || (refreshToken === undefined && sender?.inCookies)) return { name, inCookies: true };
-    return { name, token: accessToken, refreshToken };
+    if (accessToken === null) return { name: user?.email ?? sender?.name ?? "an account", inCookies: true };
+    return { name: user?.email ?? subject(accessToken), token: accessToken, refreshToken };
   }
 
   const bearer = (sender) => (sender?.token ? `Bearer ${sender.token}` : undefined);

@@ -272,23 +272,18 @@ def generate_key(algorithm: Algorithm) -> SigningKey:
     return SigningKey(thumbprint(private.public_key()), private)
 
 
-def serialize_key(private: PrivateKey, passphrase: str | None) -> str:
-    """Return the key as PKCS #8 PEM, encrypted where a passphrase is given."""
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+def serialize_key(private: PrivateKey) -> str:
+    """Return the key as PKCS #8 PEM, in the clear."""
+    unprotected = serialization.NoEncryption()
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unprotected).decode()
 
 
-def load_key(kid: str, algorithm: Algorithm, pem: str, passphrase: str | None) -> SigningKey:
-    """Read what `serialize_key` wrote.
+def load_key(kid: str, algorithm: Algorithm, pem: str, passphrase: str | None = None) -> SigningKey:
+    """Read what `serialize_key` wrote. The passphrase is for an encrypted PEM, which earlier versions wrote.
 
-    Raise `ValueError` or `TypeError` if it cannot be read, is not named so, or is not of this algorithm.
+    Raises `ValueError` or `TypeError` if it cannot be read, is not named so, or is not of this algorithm.
     """
-    encrypted = "BEGIN ENCRYPTED" in pem
-    private = serialization.load_pem_private_key(
-        pem.encode(), passphrase.encode() if passphrase is not None and encrypted else None
-    )
+    private = serialization.load_pem_private_key(pem.encode(), passphrase.encode() if passphrase else None)
     if not isinstance(private, PrivateKey) or thumbprint(private.public_key()) != kid:
         raise ValueError("the key is not the one that it is named")
     if not fits(private.public_key(), algorithm):

@@ -39,7 +39,7 @@ ORDER = [
     {"verify"},
     {"jwks"},
     {"tokens"},
-    {"reasons", "clock", "refresh_tokens", "columns", "fields"},
+    {"encryption", "entropy", "reasons", "clock", "refresh_tokens", "columns", "fields"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
 FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py"}

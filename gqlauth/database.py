@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 POOL_SIZE = 10
 BUSY_TIMEOUT_SECONDS = 10
+BUSY_TIMEOUT_MS = BUSY_TIMEOUT_SECONDS * 1000
 # Drivers whose URLs have the options that ours have.
 SAME_OPTIONS = ("psycopg", "psycopg_async", "psycopg2", "pysqlite", "aiosqlite")
 
@@ -88,9 +89,8 @@ class Database:
             return
         fairy = self.engine.raw_connection()
         try:
-            fairy.cursor().execute("PRAGMA busy_timeout = 0")
-            fairy.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            fairy.cursor().execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+            for statement in ("busy_timeout = 0", "wal_checkpoint(TRUNCATE)", f"busy_timeout = {BUSY_TIMEOUT_MS}"):
+                fairy.cursor().execute(f"PRAGMA {statement}").fetchall()
         finally:
             fairy.close()
 

@@ -1,4 +1,4 @@
-"""Text at rest, encrypted under GQLAUTH_KEY_ENCRYPTION_KEY: signing keys, and every other secret that must be read back.
+"""Text at rest, encrypted under GQLAUTH_KEY_ENCRYPTION_KEY: signing keys, and other secrets that must be read back.
 
 An encrypted text is `gqlauth1.<salt>.<nonce and ciphertext>`, both in base64url. The setting is a passphrase, so the
 key comes from scrypt, which makes guessing expensive; the text is sealed by AES-256-GCM. What the text is for (its

@@ -267,8 +267,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the settings from `GQLAUTH_*` variables.
 
-        Raises `ConfigurationError` naming the variable at fault. A `GQLAUTH_*` variable that nothing reads is refused in
-        production, where a misspelled name would leave a protection off; elsewhere `weaknesses` names it.
+        Raises `ConfigurationError` naming the variable at fault. A `GQLAUTH_*` variable that nothing reads is refused
+        in production, where a misspelled name would leave a protection off; elsewhere `weaknesses` names it.
         """
         environ = os.environ if environ is None else environ
         hints = get_type_hints(cls)

@@ -75,7 +75,7 @@ class Payload(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified access token says. Times are in seconds since 1970."""
+    """What a verified access token says. Times are in seconds since 1970. `key_id` names the key that signed it."""
 
     user_id: UUID
     session_id: UUID
@@ -85,6 +85,7 @@ class Claims:
     roles: frozenset[str] = NOTHING
     scopes: frozenset[str] = NOTHING
     email_verified: bool = False
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ class AccessTokens:
             frozenset(stated.roles) if stated.roles else NOTHING,
             frozenset(stated.scope.split()) if stated.scope else NOTHING,
             stated.email_verified,
+            kid,
         )
 
 

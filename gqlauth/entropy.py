@@ -33,8 +33,8 @@ WORDS = (
     "value local never bytes least chars using very long this that your mine here must have with from into test "
     "demo user auth hmac data hash safe keep some todo none null key jwt our the and for not now dev foo bar baz api "
     "app my me is it in to of at be by do go so xx"
-).split()  # noqa: SIM905 -- a list of them would be a hundred lines
-PLACEHOLDER = re.compile("|".join(sorted(WORDS, key=len, reverse=True)))
+)
+PLACEHOLDER = re.compile("|".join(sorted(WORDS.split(), key=len, reverse=True)))
 LEET = str.maketrans("0134578@$!", "oleastbasi")
 LEET_LETTERS = 4
 # A repetition of so many characters is no news.

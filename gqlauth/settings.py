@@ -29,7 +29,9 @@ Seconds = Annotated[int, Meta(gt=0)]
 ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
 # RFC 3986 section 3: scheme, host and port, in ASCII; nothing that could end a header, a line or a host's name early.
-PUBLIC_URL = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*\.?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+PUBLIC_URL = re.compile(
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*\.?|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE
+)
 # Larger networks than these hold clients, not proxies.
 WIDEST_PROXIES = {4: 8, 6: 7}
 IPV4_IN_IPV6 = IPv6Network("::ffff:0:0/96")
@@ -160,10 +162,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ConfigurationError(f"{PREFIX}{field.name.upper()} must not contain control characters")
 
     def _check_addresses(self) -> None:
-        if (
-            not PUBLIC_URL.fullmatch(self.public_url)
-            or int(self.public_url.rpartition(":")[2].lstrip("/") or 0) > 65535
-        ):
+        public = PUBLIC_URL.fullmatch(self.public_url)
+        if public is None or int(public["port"] or 0) > 65535:
             raise ConfigurationError(
                 "GQLAUTH_PUBLIC_URL must be a scheme and a host, such as https://id.example.com: no path, user or blank"
             )

@@ -206,6 +206,7 @@ class Auth(Generic[UserT, ContextT]):
         try:
             migrations.upgrade(self.runtime.database)
             keys.ensure(self.runtime)
+            keys.protect(self.runtime)
             keys.load(self.runtime)
             running = self._state = self._open()
             self.runtime.events.begin()

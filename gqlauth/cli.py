@@ -14,7 +14,7 @@ import jwt
 from sqlalchemy.exc import DBAPIError
 
 from gqlauth import doctor as examination
-from gqlauth import migrations, server, settings
+from gqlauth import logs, migrations, server, settings
 from gqlauth.accounts import service as accounts
 from gqlauth.app import create_schema
 from gqlauth.auth import Auth
@@ -71,7 +71,7 @@ def serve(host: str, port: int, workers: int) -> None:
 def schema() -> None:
     """Print the GraphQL schema."""
     _refuse_app("the schema of what --app names is printed by: strawberry export-schema")
-    click.echo(create_schema().as_str())
+    _say(*create_schema().as_str().splitlines())
 
 
 @cli.command("settings")
@@ -79,7 +79,7 @@ def show_settings() -> None:
     """Print every setting with its value and meaning."""
     app = click.get_current_context().obj
     for row in settings.describe(_load(app).settings if app else Settings.from_environ()):
-        click.echo(f"{row.variable}={settings.show(row.value)}\n    {row.description}")
+        _say(f"{row.variable}={settings.show(row.value)}", f"    {row.description}")
 
 
 @cli.command()
@@ -88,7 +88,7 @@ def doctor() -> None:
     app = click.get_current_context().obj
     findings = examination.examine(_runtime() if app else None)
     for finding in findings:
-        click.echo(f"{finding.level.value:<5} {finding.text}")
+        _say(f"{finding.level.value:<5} {finding.text}")
     if any(finding.level is examination.Level.WRONG for finding in findings):
         sys.exit(1)
 
@@ -104,7 +104,7 @@ def db_upgrade() -> None:
     database = _runtime().database
     changed = migrations.upgrade(database)
     done = f"{'upgraded to' if changed else 'already at'} {migrations.HEAD}"
-    click.echo(HOST_MIGRATED if database.models.host_migrates else done)
+    _say(HOST_MIGRATED if database.models.host_migrates else done)
 
 
 @db.command("current")
@@ -112,9 +112,9 @@ def db_current() -> None:
     """Print the database's revision; look whether an application's tables are there."""
     database = _runtime().database
     if database.models.host_migrates:
-        click.echo(migrations.state(database) or HOST_MIGRATED)
+        _say(migrations.state(database) or HOST_MIGRATED)
     else:
-        click.echo(migrations.current(database) or "none: run gqlauth db upgrade")
+        _say(migrations.current(database) or "none: run gqlauth db upgrade")
 
 
 @cli.group("keys")
@@ -127,19 +127,27 @@ def keys_list() -> None:
     """Print the keys, newest first."""
     for key in keys.every(_ready_runtime()):
         state = f"retired {key.retired_at:%Y-%m-%d %H:%M}" if key.retired_at else "signs"
-        click.echo(f"{key.kid}  {key.algorithm:<5}  created {key.created_at:%Y-%m-%d %H:%M}  {state}")
+        _say(f"{key.kid}  {key.algorithm:<5}  created {key.created_at:%Y-%m-%d %H:%M}  {state}")
 
 
 @keys_group.command("rotate")
 def keys_rotate() -> None:
     """Let a new key sign; the one before verifies until its last token has expired."""
-    click.echo(keys.rotate(_ready_runtime()))
+    _say(keys.rotate(_ready_runtime()))
+
+
+@keys_group.command("revoke")
+@click.argument("kid")
+def keys_revoke(kid: str) -> None:
+    """Delete a stolen key: its tokens are refused within a second. If it signs, a new one replaces it at once."""
+    successor = keys.revoke(_ready_runtime(), kid)
+    _say(f"revoked {kid}", *([f"{successor} signs now"] if successor else []))
 
 
 @keys_group.command("encrypt")
 def keys_encrypt() -> None:
     """Encrypt all keys under the first key of GQLAUTH_KEY_ENCRYPTION_KEY; those after it may go then."""
-    click.echo(f"encrypted {keys.encrypt(_ready_runtime())}")
+    _say(f"encrypted {keys.encrypt(_ready_runtime())}")
 
 
 @cli.group()
@@ -154,7 +162,7 @@ def users_create(email: str, name: str) -> None:
     """Make an account. The password is read from a prompt, or from standard input."""
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     user = accounts.create_user(_ready_runtime(), email=email, password=password, name=name)
-    click.echo(user.id)
+    _say(str(user.id))
 
 
 @users.command("list")
@@ -164,7 +172,7 @@ def users_list() -> None:
         state = "disabled" if user.disabled_at else "enabled"
         granted = "".join(f"  role:{name}" for name in sorted(grants.roles))
         granted += "".join(f"  scope:{name}" for name in sorted(grants.scopes))
-        click.echo(f"{user.id}  {state:<8}  {user.created_at:%Y-%m-%d %H:%M}  {user.email}{granted}")
+        _say(f"{user.id}  {state:<8}  {user.created_at:%Y-%m-%d %H:%M}  {user.email}{granted}")
 
 
 @users.command("disable")
@@ -215,7 +223,7 @@ def sessions_list(email: str) -> None:
     runtime = _ready_runtime()
     for session in sessions.list_sessions(runtime, _find_user(runtime, email).id):
         times = f"created {session.created_at:%Y-%m-%d %H:%M}  used {session.last_used_at:%Y-%m-%d %H:%M}"
-        click.echo(f"{session.id}  {times}  {session.ip_address or '-'}  {session.user_agent or '-'}")
+        _say(f"{session.id}  {times}  {session.ip_address or '-'}  {session.user_agent or '-'}")
 
 
 @sessions_group.command("revoke")
@@ -233,7 +241,7 @@ def sessions_revoke(session: UUID | None, user: str | None) -> None:
         count = int(sessions.end_session(runtime, session_id=session, client=Client()))
     if not count:
         _fail("there is no such session")
-    click.echo(f"ended {count}")
+    _say(f"ended {count}")
 
 
 @cli.group()
@@ -250,14 +258,14 @@ def token_inspect(source: IO[str]) -> None:
         header, claims = jwt.get_unverified_header(text), jwt.decode(text, options={"verify_signature": False})
     except (jwt.InvalidTokenError, RecursionError):
         _fail("this is not a JSON Web Token")
-    click.echo(json.dumps({"header": header, "claims": claims}, indent=2))
+    _say(*json.dumps({"header": header, "claims": claims}, indent=2).splitlines())
     runtime = _ready_runtime()
     keys.load(runtime)
     try:
         runtime.tokens.verify(text)
     except InvalidToken as error:
         _fail(error.reason.value)
-    click.echo("valid")
+    _say("valid")
 
 
 def _runtime() -> Runtime:
@@ -306,6 +314,12 @@ def _find_user(runtime: Runtime, email: str) -> UserColumns:
     return user or _fail("there is no such account")
 
 
+def _say(*lines: str) -> None:
+    """Print lines. They may hold what users have chosen, which the terminal must not obey."""
+    for line in lines:
+        click.echo(logs.printable(line))
+
+
 def _fail(message: str) -> NoReturn:
-    click.echo(f"gqlauth: {message}", err=True)
+    click.echo(f"gqlauth: {logs.printable(message)}", err=True)
     sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 POOL_SIZE = 10
 BUSY_TIMEOUT_SECONDS = 10
+BUSY_TIMEOUT_MS = BUSY_TIMEOUT_SECONDS * 1000
 # Drivers whose URLs have the options that ours have.
 SAME_OPTIONS = ("psycopg", "psycopg_async", "psycopg2", "pysqlite", "aiosqlite")
 
@@ -77,6 +79,28 @@ class Database:
         with self._sessions() as db, db.begin():
             db.connection(execution_options={"gqlauth_read": True})
             yield db
+
+    def checkpoint(self) -> None:
+        """Empty SQLite's log into its file, so that what was deleted is gone from both. PostgreSQL needs none of it.
+
+        Nobody waits for it: while others read or write, as much is done as can be, and the next time does the rest.
+        """
+        if not self.is_sqlite:
+            return
+        fairy = self.engine.raw_connection()
+        try:
+            for statement in ("busy_timeout = 0", "wal_checkpoint(TRUNCATE)", f"busy_timeout = {BUSY_TIMEOUT_MS}"):
+                fairy.cursor().execute(f"PRAGMA {statement}").fetchall()
+        finally:
+            fairy.close()
+
+    def readable_by_others(self) -> list[Path]:
+        """Return the files of an SQLite database that other users of the machine can read or write."""
+        if not self.is_sqlite:
+            return []
+        name = self.engine.url.database or ""
+        files = [Path(name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+        return [file for file in files if file.exists() and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
 
     def dispose(self) -> None:
         """Close every connection, unless they are a host's."""
@@ -167,6 +191,9 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
     # The driver must not open transactions by itself: `_begin_sqlite` says which kind.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
+    # What is deleted is overwritten in the file; the log is cut to nothing whenever it begins anew.
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA journal_size_limit = 0")
     _use_wal(connection)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -44,7 +43,11 @@ def examine(runtime: Runtime | None = None) -> list[Finding]:
     except ConfigurationError as error:
         return [Finding(Level.WRONG, f"settings: {error}")]
     settings = runtime.settings
-    findings = [Finding(Level.FINE, f"settings: {settings.environment}"), *_settings(settings), *_redis(runtime)]
+    findings = [
+        Finding(Level.FINE, f"settings: {settings.environment}"),
+        *(Finding(Level.WARNING, f"settings: {weakness}") for weakness in settings.weaknesses(os.environ)),
+        *_redis(runtime),
+    ]
     try:
         findings += [*_database(runtime)]
     except DBAPIError as error:
@@ -52,18 +55,6 @@ def examine(runtime: Runtime | None = None) -> list[Finding]:
     finally:
         runtime.database.dispose()
     return findings
-
-
-def _settings(settings: Settings) -> Iterator[Finding]:
-    for name in Settings.unknown(os.environ):
-        yield Finding(Level.WARNING, f"settings: nothing reads {name}; is it misspelt?")
-    if settings.production:
-        if settings.public_url == Settings().public_url:
-            yield Finding(Level.WARNING, "settings: GQLAUTH_PUBLIC_URL is still the one of development")
-        if settings.serves_graphiql or settings.allows_introspection:
-            yield Finding(Level.WARNING, "settings: GraphiQL or introspection is open in production")
-    if settings.stateless:
-        yield Finding(Level.WARNING, "settings: stateless, so a revoked session lives until its token expires")
 
 
 def _redis(runtime: Runtime) -> Iterator[Finding]:
@@ -86,20 +77,43 @@ def _database(runtime: Runtime) -> Iterator[Finding]:
         return
     state = migrations.state(runtime.database)
     yield Finding(Level.FINE, f"database: {show_url(url)} answers")
-    if runtime.database.is_sqlite and Path(url.database or "").stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield Finding(Level.WARNING, f"database: others can read the file; run: chmod 600 {url.database}")
+    for file in runtime.database.readable_by_others():
+        yield Finding(Level.WARNING, f"database: others can read the file; run: chmod 600 {file}")
     if state is not None:
         yield Finding(Level.WRONG, f"migrations: {state}")
         return
     yield Finding(Level.FINE, f"migrations: {'all run' if runtime.models.host_migrates else f'at {migrations.HEAD}'}")
-    yield _keys(runtime)
+    yield from _keys(runtime)
 
 
-def _keys(runtime: Runtime) -> Finding:
-    if runtime.settings.algorithm != "HS256" and not keys.every(runtime):
-        return Finding(Level.WARNING, "keys: there is none yet; the first start makes one")
+def _keys(runtime: Runtime) -> Iterator[Finding]:
+    settings = runtime.settings
+    if settings.algorithm != "HS256" and not keys.every(runtime):
+        yield Finding(Level.WARNING, "keys: there is none yet; the first start makes one")
+        return
     try:
         keys.load(runtime)
     except ConfigurationError as error:
-        return Finding(Level.WRONG, f"keys: {error}")
-    return Finding(Level.FINE, f"keys: one signs with {runtime.settings.algorithm}")
+        yield Finding(Level.WRONG, f"keys: {error}")
+        return
+    yield Finding(Level.FINE, f"keys: one signs with {settings.algorithm}")
+    yield from _encryption(runtime)
+
+
+def _encryption(runtime: Runtime) -> Iterator[Finding]:
+    """Look at how private keys lie in the database, those of other algorithms included."""
+    clear, stale = keys.count_clear(runtime), keys.count_stale(runtime)
+    production = runtime.settings.production
+    if clear and not runtime.settings.encryption_keys and production:
+        yield Finding(
+            Level.WARNING, f"keys: {clear} in clear text in the database; set GQLAUTH_KEY_ENCRYPTION_KEY, then start"
+        )
+    elif clear and stale:
+        level = Level.WRONG if production else Level.WARNING
+        yield Finding(level, f"keys: {clear} still in clear text; start the server, or run: gqlauth keys encrypt")
+    if stale > clear:
+        yield Finding(
+            Level.WARNING,
+            f"keys: {stale - clear} not encrypted in today's form under the first key of GQLAUTH_KEY_ENCRYPTION_KEY; "
+            "start the server, or run: gqlauth keys encrypt",
+        )

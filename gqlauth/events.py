@@ -183,6 +183,14 @@ class KeysRotated(Event):
     kid: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevoked(Event):
+    """An operator revoked a signing key: its tokens are refused. `successor` signs now; None if it did not sign."""
+
+    kid: str
+    successor: str | None = None
+
+
 E = TypeVar("E", bound=Event)
 Listener = Callable[[E], object]
 

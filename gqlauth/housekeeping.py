@@ -16,7 +16,8 @@ from gqlauth.threads import Lane
 
 logger = logging.getLogger("gqlauth")
 
-KEY_CHECK_SECONDS = 5
+# Until then, tokens of a key that was revoked elsewhere are still accepted here.
+KEY_CHECK_SECONDS = 1
 # A token that names an unknown key makes us look for it, but an attacker must not make us look all the time.
 KEY_RELOAD_SECONDS = 1
 SWEEP_SECONDS = 60
@@ -38,6 +39,7 @@ class Housekeeping:
         self._chores = [
             asyncio.create_task(_every(KEY_CHECK_SECONDS, self.reload_keys)),
             asyncio.create_task(_every(SWEEP_SECONDS, self.sweep)),
+            asyncio.create_task(_every(SWEEP_SECONDS, self.checkpoint)),
         ]
 
     async def end(self) -> None:
@@ -61,6 +63,10 @@ class Housekeeping:
         swept = sessions.SWEEP_BATCH
         while swept == sessions.SWEEP_BATCH:
             swept = await self._lane.run(sessions.sweep, self._runtime)
+
+    async def checkpoint(self) -> None:
+        """Take what was deleted out of SQLite's log."""
+        await self._lane.run(self._runtime.database.checkpoint)
 
     def touch(self, viewer: Viewer) -> None:
         """Note that the session is in use, at most once a minute and without keeping the request waiting."""

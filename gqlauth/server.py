@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import socket
 from contextlib import suppress
@@ -46,7 +47,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     with _bind(host, port) as listener:
         address = "http://{}:{}".format(*_shown_address(listener))
         for line in [*prepared, f"listening  {address}/graphql", *_warnings(settings)]:
-            click.echo(line)
+            click.echo(logs.printable(line))
         _run(settings, listener, workers)
 
 
@@ -64,14 +65,18 @@ def prepare(settings: Settings) -> list[str]:
     try:
         migrated = migrations.upgrade(runtime.database)
         made_key = keys.ensure(runtime)
+        encrypted = keys.protect(runtime)
         keys.load(runtime)
+        readable = runtime.database.readable_by_others()
     finally:
         runtime.database.dispose()
     done = "created, readable by you alone" if is_new else f"migrated to {migrations.HEAD}" if migrated else "found"
     key = "secret from GQLAUTH_SECRET_KEY" if settings.algorithm == "HS256" else "created" if made_key else "found"
     return [
         f"database   {show_url(url)} ({done})",
+        *(f"database   others can read the file; run: chmod 600 {file}" for file in readable),
         f"key        {settings.algorithm} ({key})",
+        *([f"key        encrypted {encrypted} under GQLAUTH_KEY_ENCRYPTION_KEY"] if encrypted else []),
     ]
 
 
@@ -141,9 +146,11 @@ def _shown_address(listener: socket.socket) -> tuple[str, int]:
 
 
 def _warnings(settings: Settings) -> list[str]:
+    told = [f"settings   {weakness}" for weakness in settings.weaknesses(os.environ)]
     if settings.production:
-        return []
+        return told
     return [
+        *told,
         f"settings   {settings.environment}: GraphiQL and introspection are open to everyone who reaches this address",
         "           set GQLAUTH_ENVIRONMENT=production before others do",
     ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
 import msgspec
@@ -12,6 +14,7 @@ from msgspec import Meta
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from gqlauth.entropy import is_guessable
 from gqlauth.errors import ConfigurationError
 from gqlauth.tokens import Algorithm as Algorithm
 
@@ -25,14 +28,15 @@ Seconds = Annotated[int, Meta(gt=0)]
 # RFC 6454 section 6.2, as browsers send it: lower case, without a path.
 ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 
-# Examples out of documentation that people paste. Each is long enough to pass the length check.
-WELL_KNOWN_SECRETS = frozenset(
-    {
-        "a-string-secret-at-least-256-bits-long",
-        "your-256-bit-secret-your-256-bit-secret",
-        "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
-    }
+# RFC 3986 section 3: scheme, host and port, in ASCII; nothing that could end a header, a line or a host's name early.
+PUBLIC_URL = re.compile(
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*\.?|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE
 )
+# Larger networks than these hold clients, not proxies.
+WIDEST_PROXIES = {4: 8, 6: 7}
+IPV4_IN_IPV6 = IPv6Network("::ffff:0:0/96")
+# Controls, halves of characters, and the line breaks U+2028 and U+2029.
+FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,9 +72,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             extra=SECRET,
         ),
     ] = None
-    public_url: Annotated[
-        str, Meta(pattern="^https?://[^/]+$", description="Where people reach the server: scheme and host, no path.")
-    ] = "http://127.0.0.1:8000"
+    public_url: Annotated[str, Meta(description="Where people reach the server: scheme and host, no path.")] = (
+        "http://127.0.0.1:8000"
+    )
     issuer: Annotated[str | None, Meta(description="`iss` of access tokens. Unset: the public URL.")] = None
     audience: Annotated[str, Meta(min_length=1, description="`aud` of access tokens.")] = "gqlauth"
     access_token_seconds: Annotated[int, Meta(gt=0, le=3600, description="Life of an access token, seconds.")] = 900
@@ -143,9 +147,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         """Refuse what is not of its type, also where it was written in code, and what the types alone cannot tell."""
         self._check_types()
+        self._check_text()
         self._check_database()
-        if self.issuer == "":
-            raise ConfigurationError("GQLAUTH_ISSUER must not be empty")
+        self._check_addresses()
         if self.algorithm == "HS256":
             _check_secret("GQLAUTH_SECRET_KEY", self.secret_key)
         if self.key_encryption_key is not None:
@@ -154,11 +158,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         self.check_encryption(self.url.get_backend_name())
         if self.bcrypt_cost < 10 and self.environment != "test":
             raise ConfigurationError("GQLAUTH_BCRYPT_COST below 10 is only for GQLAUTH_ENVIRONMENT=test")
-        if "*" in self.cors_origins:
-            raise ConfigurationError("GQLAUTH_CORS_ORIGINS must name each origin; * would open the API to every site")
-        for origin in self.cors_origins:
-            if not ORIGIN.fullmatch(origin):
-                raise ConfigurationError(f"GQLAUTH_CORS_ORIGINS: {origin} is not an origin like https://example.com")
 
     def _check_types(self) -> None:
         for field in msgspec.structs.fields(self):
@@ -166,6 +165,61 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 msgspec.convert(getattr(self, field.name), field.type)
             except msgspec.ValidationError as error:
                 raise ConfigurationError(f"{PREFIX}{field.name.upper()}: {error}") from None
+
+    def _check_text(self) -> None:
+        """Refuse what could break a header, a log line or a token. A secret goes into none of them, but is text."""
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            is_secret = any(getattr(meta, "extra", None) == SECRET for meta in field.type.__metadata__)
+            forbidden = {"Cs"} if is_secret else FORBIDDEN_CATEGORIES
+            text = "".join(value) if isinstance(value, tuple) else value if isinstance(value, str) else ""
+            if any(unicodedata.category(character) in forbidden for character in text):
+                raise ConfigurationError(f"{PREFIX}{field.name.upper()} must not contain control characters")
+
+    def _check_addresses(self) -> None:
+        public = PUBLIC_URL.fullmatch(self.public_url)
+        if public is None or int(public["port"] or 0) > 65535:
+            raise ConfigurationError(
+                "GQLAUTH_PUBLIC_URL must be a scheme and a host, such as https://id.example.com: no path, user or blank"
+            )
+        if self.issuer is not None and (not self.issuer or re.search(r"\s", self.issuer)):
+            raise ConfigurationError("GQLAUTH_ISSUER must not be empty or contain blanks")
+        if "*" in self.cors_origins:
+            raise ConfigurationError("GQLAUTH_CORS_ORIGINS must name each origin; * would open the API to every site")
+        for origin in self.cors_origins:
+            if not ORIGIN.fullmatch(origin):
+                # What stands before an @ may be a password.
+                shown = origin.rpartition("@")[2]
+                raise ConfigurationError(f"GQLAUTH_CORS_ORIGINS: {shown} is not an origin like https://example.com")
+        if self.production and (fault := self._proxy_fault()) is not None:
+            raise ConfigurationError(fault)
+
+    def _proxy_fault(self) -> str | None:
+        """Return why the trusted proxies would let a client say where it comes from; None if they would not."""
+        for proxy in self.trusted_proxies:
+            try:
+                network = ip_network(proxy)
+            except ValueError:
+                return f"GQLAUTH_TRUSTED_PROXIES: {proxy} is not an IP address or a network like 10.0.0.0/8"
+            inside = isinstance(network, IPv6Network) and network.subnet_of(IPV4_IN_IPV6)
+            if network.prefixlen - (96 if inside else 0) < WIDEST_PROXIES[4 if inside else network.version]:
+                return f"GQLAUTH_TRUSTED_PROXIES: {proxy} holds clients too, which could then forge their addresses"
+        return None
+
+    def weaknesses(self, environ: Mapping[str, str]) -> Iterator[str]:
+        """Yield what the operator should know about these settings, and about variables that nothing reads."""
+        for name in self.unknown(environ):
+            yield f"nothing reads {name}; is it misspelled?"
+        if not self.rate_limits:
+            yield "GQLAUTH_RATE_LIMITS is off, so passwords can be guessed without limit"
+        if not self.production and (fault := self._proxy_fault()) is not None:
+            yield f"{fault}; production refuses it"
+        if self.production and self.public_url == type(self)().public_url:
+            yield "GQLAUTH_PUBLIC_URL is still the one of development"
+        if self.production and (self.serves_graphiql or self.allows_introspection):
+            yield "GraphiQL or introspection is open in production"
+        if self.stateless:
+            yield "stateless, so a revoked session lives until its token expires"
 
     def _check_database(self) -> None:
         try:
@@ -228,7 +282,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def from_environ(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the settings from `GQLAUTH_*` variables.
 
-        Raises `ConfigurationError` naming the variable at fault. Others are left alone; `unknown` lists them.
+        Raises `ConfigurationError` naming the variable at fault. A `GQLAUTH_*` variable that nothing reads is refused
+        in production, where a misspelled name would leave a protection off; elsewhere `weaknesses` names it.
         """
         environ = os.environ if environ is None else environ
         hints = get_type_hints(cls)
@@ -238,10 +293,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if PREFIX + name.upper() in environ
         }
         try:
-            return msgspec.convert(raw, cls, strict=False)
+            settings = msgspec.convert(raw, cls, strict=False)
         except msgspec.ValidationError as error:
             reason, _, place = str(error).partition(" - at `$.")
             raise ConfigurationError(f"{PREFIX}{place.rstrip('`').upper()}: {reason}") from None
+        if settings.production and (unknown := cls.unknown(environ)):
+            raise ConfigurationError(f"nothing reads {', '.join(unknown)}: correct the name, or unset it")
+        return settings
 
     @classmethod
     def unknown(cls, environ: Mapping[str, str]) -> list[str]:
@@ -313,7 +371,7 @@ def _check_secret(variable: str, secret: str | None) -> None:
     """Refuse a secret that can be guessed (RFC 8725 section 3.5)."""
     if not secret:
         raise ConfigurationError(f"{variable} must be set: 32 random bytes or more")
-    if len(secret.encode()) < 32:
+    if len(secret.encode("utf-8", "surrogatepass")) < 32:
         raise ConfigurationError(f"{variable} is too short: 32 random bytes or more")
-    if secret in WELL_KNOWN_SECRETS or len(set(secret)) < 10:
-        raise ConfigurationError(f"{variable} can be guessed: use 32 random bytes or more")
+    if is_guessable(secret):
+        raise ConfigurationError(f"{variable} can be guessed: use 32 random bytes, as from: openssl rand -base64 32")

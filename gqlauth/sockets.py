@@ -203,13 +203,16 @@ class Sockets:
                 logger.exception("the open WebSockets could not be checked; it will be tried again")
 
     def _check(self) -> None:
-        """Forget who has left, close whose token has expired, and ask about the sessions of all others."""
+        """Forget who has left, close those whose token no longer counts, and ask about the sessions of all others."""
         for websocket in [websocket for websocket in self._sockets if is_closed(websocket)]:
             self.remove(websocket)
         now = self._runtime.clock().timestamp()
         for socket, claims in self._signed_in():
             if claims.expires_at <= now:
                 self._finish(socket, claims, Reason.TOKEN_EXPIRED)
+            elif claims.key_id not in self._runtime.tokens.ring().verifying:
+                # The key was revoked. Who opened this socket may be the one who stole it.
+                self._finish(socket, claims, Reason.TOKEN_INVALID)
         signed_in = self._signed_in()
         if not signed_in or self._runtime.settings.stateless:
             self._answered_at = time.monotonic()
@@ -252,8 +255,8 @@ class Sockets:
     def _finish(self, socket: Socket, claims: Claims, reason: Reason) -> None:
         """The session has ended, or its token has: no guard lets anything through from now on."""
         socket.context.identity = Refused(reason, claims.user_id, claims.session_id)
-        # A token that has expired ends no session: its client refreshes, and comes back.
-        told = reason if reason is not Reason.TOKEN_EXPIRED else None
+        # A token that has expired, or whose key was revoked, ends no session: its client refreshes, and comes back.
+        told = reason if reason not in (Reason.TOKEN_EXPIRED, Reason.TOKEN_INVALID) else None
         self._close_later(socket, UNAUTHORIZED, reason, told)
 
     def _close_later(self, socket: Socket, code: int, text: str, told: Reason | None = None) -> None:

@@ -75,7 +75,7 @@ class Payload(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified access token says. Times are in seconds since 1970."""
+    """What a verified access token says. Times are in seconds since 1970. `key_id` names the key that signed it."""
 
     user_id: UUID
     session_id: UUID
@@ -85,6 +85,7 @@ class Claims:
     roles: frozenset[str] = NOTHING
     scopes: frozenset[str] = NOTHING
     email_verified: bool = False
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,7 @@ class AccessTokens:
             frozenset(stated.roles) if stated.roles else NOTHING,
             frozenset(stated.scope.split()) if stated.scope else NOTHING,
             stated.email_verified,
+            kid,
         )
 
 
@@ -272,23 +274,18 @@ def generate_key(algorithm: Algorithm) -> SigningKey:
     return SigningKey(thumbprint(private.public_key()), private)
 
 
-def serialize_key(private: PrivateKey, passphrase: str | None) -> str:
-    """Return the key as PKCS #8 PEM, encrypted where a passphrase is given."""
-    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if passphrase is not None:
-        encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+def serialize_key(private: PrivateKey) -> str:
+    """Return the key as PKCS #8 PEM, in the clear."""
+    unprotected = serialization.NoEncryption()
+    return private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unprotected).decode()
 
 
-def load_key(kid: str, algorithm: Algorithm, pem: str, passphrase: str | None) -> SigningKey:
-    """Read what `serialize_key` wrote.
+def load_key(kid: str, algorithm: Algorithm, pem: str, passphrase: str | None = None) -> SigningKey:
+    """Read what `serialize_key` wrote. The passphrase is for an encrypted PEM, which earlier versions wrote.
 
-    Raise `ValueError` or `TypeError` if it cannot be read, is not named so, or is not of this algorithm.
+    Raises `ValueError` or `TypeError` if it cannot be read, is not named so, or is not of this algorithm.
     """
-    encrypted = "BEGIN ENCRYPTED" in pem
-    private = serialization.load_pem_private_key(
-        pem.encode(), passphrase.encode() if passphrase is not None and encrypted else None
-    )
+    private = serialization.load_pem_private_key(pem.encode(), passphrase.encode() if passphrase else None)
     if not isinstance(private, PrivateKey) or thumbprint(private.public_key()) != kid:
         raise ValueError("the key is not the one that it is named")
     if not fits(private.public_key(), algorithm):

@@ -42,7 +42,7 @@ ORDER = [
     {"verify"},
     {"jwks"},
     {"tokens", "fetch"},
-    {"reasons", "clock", "refresh_tokens", "columns", "fields", "addresses"},
+    {"encryption", "entropy", "reasons", "clock", "refresh_tokens", "columns", "fields", "addresses"},
 ]
 FEATURES = {"accounts", "sessions", "users", "keys"}
 FEATURE_FILES = {"__init__.py", "models.py", "service.py", "graphql.py", "guesses.py"}

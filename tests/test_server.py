@@ -50,7 +50,7 @@ def test_the_first_start_makes_everything_and_the_second_finds_it(tmp_path: Path
     assert "Traceback" not in errors
     assert PASSWORD not in errors
 
-    with serving(tmp_path, environment="production") as again:
+    with serving(tmp_path, environment="production", public_url="https://id.example") as again:
         assert again.output[:2] == ["database   sqlite:///gqlauth.db (found)", "key        ES256 (found)"]
         assert ask(again.url, ME, str(payload["accessToken"]))["me"] == payload["user"]
         assert again.stop(signal.SIGTERM) == ""
@@ -112,3 +112,32 @@ def test_a_key_of_another_encryption_key_is_told_in_one_line(tmp_path: Path) -> 
     runtime.database.dispose()
     line = fails(tmp_path, key_encryption_key=KEY[::-1])
     assert "cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one" in line
+
+
+def test_a_key_of_development_is_encrypted_by_the_first_start_that_can(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        pass
+    production = {"environment": "production", "public_url": "https://id.example", "key_encryption_key": KEY}
+    with serving(tmp_path, **production) as server:
+        assert server.output[2] == "key        encrypted 1 under GQLAUTH_KEY_ENCRYPTION_KEY"
+        assert b"PRIVATE KEY" not in b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    with serving(tmp_path, **production) as server:
+        assert len(server.output) == 3
+
+
+def test_what_weakens_a_server_is_told_at_start(tmp_path: Path) -> None:
+    with serving(tmp_path):
+        pass
+    (tmp_path / "gqlauth.db").chmod(0o644)
+    with serving(tmp_path, rate_limits="off", algoritm="ES256", trusted_proxies="*") as server:
+        server.stop()
+    assert "database   others can read the file; run: chmod 600 gqlauth.db" in server.output
+    told = "\n".join(server.output)
+    assert "settings   GQLAUTH_RATE_LIMITS is off, so passwords can be guessed without limit" in told
+    assert "settings   nothing reads GQLAUTH_ALGORITM; is it misspelled?" in told
+    assert "settings   GQLAUTH_TRUSTED_PROXIES: * is not an IP address" in told
+
+
+def test_a_misspelled_variable_stops_a_start_in_production(tmp_path: Path) -> None:
+    line = fails(tmp_path, environment="production", rate_limit="on")
+    assert line == "gqlauth: nothing reads GQLAUTH_RATE_LIMIT: correct the name, or unset it"

@@ -12,6 +12,38 @@ from gqlauth.settings import describe
 SECRET = "kT3#vQ9!mZ7@xL2$wR8%nB5^jH4&pD6*"
 POSTGRESQL = "postgresql://user:password@db.example/app"
 
+BAD_URLS = [
+    "",
+    "id.example",
+    "ftp://id.example",
+    "https://",
+    "https://id.example/",
+    "https://id.example/auth",
+    "https://id.example?x",
+    "https://id.example#x",
+    "https://id example",
+    " https://id.example",
+    "https://me:hunter2@id.example",
+    "https://id.example:99999",
+    "https://id.example:",
+    'https://id.example"onload=',
+    "https://id.example;secure",
+    "https://idé.example",
+]
+# What production refuses, and what of it is named.
+BAD_PROXIES = {
+    "*": "*",
+    "10.0.0.1, *": "*",
+    "0.0.0.0/0": "0.0.0.0/0",
+    "::/0": "::/0",
+    "0.0.0.0/1,128.0.0.0/1": "0.0.0.0/1",
+    "::ffff:0:0/96": "::ffff:0:0/96",
+    "2000::/3": "2000::/3",
+    "10.0.0.1/8": "10.0.0.1/8",
+    "proxy.example": "proxy.example",
+    "127.0.0.1:8080": "127.0.0.1:8080",
+}
+
 BAD = [
     ({"algorithm": "HS256"}, "GQLAUTH_SECRET_KEY must be set"),
     ({"algorithm": "HS256", "secret_key": ""}, "GQLAUTH_SECRET_KEY must be set"),
@@ -21,6 +53,8 @@ BAD = [
         "GQLAUTH_SECRET_KEY can be guessed",
     ),
     ({"algorithm": "HS256", "secret_key": "abcabcabc" * 10}, "GQLAUTH_SECRET_KEY can be guessed"),
+    ({"algorithm": "HS256", "secret_key": "0123456789" * 4}, "GQLAUTH_SECRET_KEY can be guessed"),
+    ({"key_encryption_key": f"{SECRET},{'change-me-' * 4}"}, "GQLAUTH_KEY_ENCRYPTION_KEY can be guessed"),
     ({"key_encryption_key": SECRET[:20]}, "GQLAUTH_KEY_ENCRYPTION_KEY is too short"),
     ({"key_encryption_key": ""}, "GQLAUTH_KEY_ENCRYPTION_KEY must be set"),
     ({"algorithm": "none"}, "GQLAUTH_ALGORITHM"),
@@ -50,6 +84,27 @@ BAD = [
     ({"refresh_token_seconds": "-1"}, "GQLAUTH_REFRESH_TOKEN_SECONDS"),
     ({"password_min_length": "7"}, "GQLAUTH_PASSWORD_MIN_LENGTH"),
     ({"issuer": ""}, "GQLAUTH_ISSUER"),
+    ({"issuer": "https://id.example\r\nSet-Cookie: a=b"}, "GQLAUTH_ISSUER must not contain control characters"),
+    ({"issuer": "https://id.example /"}, "GQLAUTH_ISSUER must not be empty or contain blanks"),
+    ({"audience": "shop\n"}, "GQLAUTH_AUDIENCE must not contain control characters"),
+    ({"audience": "shop\u2028"}, "GQLAUTH_AUDIENCE must not contain control characters"),
+    ({"audience": "\udcff"}, "GQLAUTH_AUDIENCE must not contain control characters"),
+    ({"algorithm": "HS256", "secret_key": f"{SECRET}\udcff"}, "GQLAUTH_SECRET_KEY must not contain control characters"),
+    ({"graphiql_assets": "/srv\x1b[2J"}, "GQLAUTH_GRAPHIQL_ASSETS must not contain control characters"),
+    ({"database_url": "sqlite:///a\nb.db"}, "GQLAUTH_DATABASE_URL must not contain control characters"),
+    ({"table_prefix": "auth\n"}, "GQLAUTH_TABLE_PREFIX"),
+    ({"cors_origins": "https://me:hunter2@app.example/"}, "GQLAUTH_CORS_ORIGINS: app.example/ is not an origin"),
+    ({"cors_origins": "https://app.example\x00.evil.example"}, "GQLAUTH_CORS_ORIGINS must not contain control"),
+    *(({"public_url": url}, "GQLAUTH_PUBLIC_URL must be a scheme and a host") for url in BAD_URLS),
+    *(
+        ({"public_url": f"https://id.example{end}"}, "GQLAUTH_PUBLIC_URL must not contain control")
+        for end in "\n\r\t\0"
+    ),
+    *(
+        ({"environment": "production", "trusted_proxies": proxies}, f"GQLAUTH_TRUSTED_PROXIES: {at_fault} ")
+        for proxies, at_fault in BAD_PROXIES.items()
+    ),
+    ({"environment": "production", "algoritm": "ES256"}, "nothing reads GQLAUTH_ALGORITM"),
     ({"graphiql": "maybe"}, "GQLAUTH_GRAPHIQL"),
     ({"stateless": "maybe"}, "GQLAUTH_STATELESS"),
     ({"max_depth": "0"}, "GQLAUTH_MAX_DEPTH"),
@@ -68,6 +123,7 @@ def test_an_unsafe_or_meaningless_setting_is_refused_by_its_name(variables: dict
         read(variables)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
     for name in ("secret_key", "key_encryption_key"):
         assert not variables.get(name) or variables[name] not in str(caught.value)
 
@@ -106,6 +162,13 @@ def test_settings_written_in_code_are_checked_too(values: dict[str, Any]) -> Non
         ),
         ({"cors_origins": ""}, "cors_origins", ()),
         ({"bcrypt_cost": "4", "environment": "test"}, "bcrypt_cost", 4),
+        ({"public_url": "https://id.example:8443"}, "public_url", "https://id.example:8443"),
+        ({"public_url": "http://[::1]:8000"}, "public_url", "http://[::1]:8000"),
+        (
+            {"environment": "production", "trusted_proxies": "127.0.0.1,10.0.0.0/8,::1,fd00::/8,::ffff:10.0.0.0/104"},
+            "trusted_proxies",
+            ("127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8", "::ffff:10.0.0.0/104"),
+        ),
         ({"access_token_seconds": "60"}, "access_token_seconds", 60),
     ],
 )

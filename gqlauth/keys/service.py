@@ -1,9 +1,8 @@
-"""Load, make, rotate and list the keys that sign access tokens."""
+"""Load, make, rotate, revoke, encrypt and list the keys that sign access tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import cast
 
@@ -14,14 +13,38 @@ from sqlalchemy.orm import Session
 
 from gqlauth import tokens
 from gqlauth.database import emit
+from gqlauth.encryption import Cipher, cipher, is_encrypted
 from gqlauth.errors import ConfigurationError
-from gqlauth.events import KeysRotated
+from gqlauth.events import KeyRevoked, KeysRotated
 from gqlauth.keys.models import KeyColumns
 from gqlauth.runtime import Runtime
 from gqlauth.settings import Algorithm
 
 # Another process may sign with a key for this long after it was retired, until it looks for the new one.
 ROTATION_SECONDS = 60
+# How a private key begins that no passphrase protects, and one of an earlier version (PBES2, 2,048 rounds of PBKDF2).
+CLEAR, OLD_FORM = "-----BEGIN PRIVATE KEY-----", "-----BEGIN ENCRYPTED PRIVATE KEY-----"
+
+
+class NoSuchKey(ConfigurationError):
+    """The database has no signing key of this name."""
+
+
+class NoKeysInDatabase(ConfigurationError):
+    """HS256 signs with a secret from the settings, so there is no key in the database to change."""
+
+    def __init__(self) -> None:
+        super().__init__("HS256 has no keys in the database: change GQLAUTH_SECRET_KEY instead")
+
+
+class UnreadableKey(ConfigurationError):
+    """A private key cannot be decrypted, or is not what its row says."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(
+            f"the signing key {kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
+            "that it was encrypted under"
+        )
 
 
 def load(runtime: Runtime) -> bool:
@@ -60,9 +83,11 @@ def ensure(runtime: Runtime) -> bool:
 
 
 def rotate(runtime: Runtime) -> str:
-    """Let a new key sign and return its `kid`. The one before verifies until its last token has expired."""
-    if runtime.settings.algorithm == "HS256":
-        raise ConfigurationError("HS256 has no keys in the database: change GQLAUTH_SECRET_KEY instead")
+    """Let a new key sign and return its `kid`. The one before verifies until its last token has expired.
+
+    Raises `NoKeysInDatabase` with HS256.
+    """
+    _refuse_shared_secret(runtime)
     try:
         with runtime.database.transaction() as db:
             signing = _signing(db, runtime)
@@ -77,19 +102,68 @@ def rotate(runtime: Runtime) -> str:
     return kid
 
 
+def revoke(runtime: Runtime, kid: str) -> str | None:
+    """Delete a key that was stolen, so that nothing it has signed counts any more.
+
+    If it signs, a new key replaces it in the same transaction. Return that key's `kid`, or None. Raises `NoSuchKey` for
+    an unknown `kid`, and `NoKeysInDatabase` with HS256.
+    """
+    _refuse_shared_secret(runtime)
+    try:
+        with runtime.database.transaction() as db:
+            key = db.get(runtime.models.Key, kid, with_for_update=True)
+            if key is None:
+                raise NoSuchKey(f"there is no signing key {kid}; see: gqlauth keys list")
+            signs = key.retired_at is None and key.algorithm == runtime.settings.algorithm
+            db.delete(key)
+            db.flush()
+            successor = _add(db, runtime) if signs else None
+            emit(db, KeyRevoked(kid=kid, successor=successor))
+    except IntegrityError:
+        # A server that started at this moment has made the new key.
+        return revoke(runtime, kid)
+    return successor
+
+
 def encrypt(runtime: Runtime) -> int:
-    """Encrypt every private key under the first of the configured keys, and return how many there are.
+    """Encrypt every private key anew under the first of the configured keys, and return how many there are.
 
     Those that follow it in `GQLAUTH_KEY_ENCRYPTION_KEY` can be taken away then. Raises `ConfigurationError` if a key
     cannot be read, and changes none.
     """
     if not runtime.settings.encryption_keys:
         raise ConfigurationError("GQLAUTH_KEY_ENCRYPTION_KEY is not set")
-    with runtime.database.transaction() as db:
-        rows = db.scalars(sa.select(runtime.models.Key).with_for_update()).all()
-        for row in rows:
-            row.private_key = _serialize(_read(row, runtime), runtime)
+    rows = every(runtime)
+    _replace(runtime, {row.kid: (row.private_key, _encrypted(_read(row, runtime), runtime)) for row in rows})
     return len(rows)
+
+
+def protect(runtime: Runtime) -> int:
+    """Encrypt what does not lie under the first of the configured keys yet, and return how many keys that were.
+
+    Those are keys in the clear, of the old form, and under a key that follows the first. What cannot be read stays as
+    it is: if it is still needed, `load` says so.
+    """
+    stale = [row for row in every(runtime) if _is_stale(row, runtime)]
+    changes = {}
+    for row in stale:
+        try:
+            changes[row.kid] = row.private_key, _encrypted(_read(row, runtime), runtime)
+        except UnreadableKey:
+            continue
+    if changes:
+        _replace(runtime, changes)
+    return len(changes)
+
+
+def count_clear(runtime: Runtime) -> int:
+    """Return how many private keys lie in the database in the clear."""
+    return sum(row.private_key.startswith(CLEAR) for row in every(runtime))
+
+
+def count_stale(runtime: Runtime) -> int:
+    """Return how many private keys the next start will encrypt anew: see `protect`."""
+    return sum(_is_stale(row, runtime) for row in every(runtime))
 
 
 def every(runtime: Runtime) -> Sequence[KeyColumns]:
@@ -131,15 +205,56 @@ def _shared_secret(runtime: Runtime) -> tokens.KeyRing:
         raise ConfigurationError("GQLAUTH_SECRET_KEY is a public key: use 32 random bytes or more") from None
 
 
+def _refuse_shared_secret(runtime: Runtime) -> None:
+    if runtime.settings.algorithm == "HS256":
+        raise NoKeysInDatabase
+
+
+def _cipher(runtime: Runtime) -> Cipher:
+    return cipher(runtime.settings.encryption_keys)
+
+
 def _serialize(key: tokens.SigningKey, runtime: Runtime) -> str:
-    return tokens.serialize_key(key.private, next(iter(runtime.settings.encryption_keys), None))
+    """Return what is stored of a key: encrypted where the settings say how."""
+    return _encrypted(key, runtime) if runtime.settings.encryption_keys else tokens.serialize_key(key.private)
+
+
+def _encrypted(key: tokens.SigningKey, runtime: Runtime) -> str:
+    return _cipher(runtime).encrypt(tokens.serialize_key(key.private), _purpose(key.kid))
+
+
+def _purpose(kid: str) -> str:
+    return f"signing key {kid}"
+
+
+def _is_stale(row: KeyColumns, runtime: Runtime) -> bool:
+    """Tell whether a key should be encrypted otherwise than it is."""
+    if not runtime.settings.encryption_keys:
+        return False
+    return not (is_encrypted(row.private_key) and _cipher(runtime).is_current(row.private_key, _purpose(row.kid)))
+
+
+def _replace(runtime: Runtime, changes: dict[str, tuple[str, str]]) -> None:
+    """Write new forms of private keys by their `kid`, all or none; `changes` holds the old form and the new.
+
+    What another process has changed since it was read is left alone, so several may do this at once.
+    """
+    key = runtime.models.Key
+    with runtime.database.transaction() as db:
+        for kid, (old, new) in sorted(changes.items()):
+            db.execute(sa.update(key).where(key.kid == kid, key.private_key == old).values(private_key=new))
+    # On SQLite the old form is in the log until that is written into the file.
+    runtime.database.checkpoint()
 
 
 def _read(row: KeyColumns, runtime: Runtime) -> tokens.SigningKey:
-    for passphrase in runtime.settings.encryption_keys or (None,):
-        with suppress(ValueError, TypeError):
-            return tokens.load_key(row.kid, cast("Algorithm", row.algorithm), row.private_key, passphrase)
-    raise ConfigurationError(
-        f"the signing key {row.kid} cannot be read: it is damaged, or GQLAUTH_KEY_ENCRYPTION_KEY is not the one "
-        "that it was encrypted under"
-    )
+    algorithm = cast("Algorithm", row.algorithm)
+    for passphrase in runtime.settings.encryption_keys if row.private_key.startswith(OLD_FORM) else (None,):
+        try:
+            pem = row.private_key
+            if is_encrypted(pem):
+                pem = _cipher(runtime).decrypt(pem, _purpose(row.kid))
+            return tokens.load_key(row.kid, algorithm, pem, passphrase)
+        except (ValueError, TypeError):
+            continue
+    raise UnreadableKey(row.kid)

@@ -50,7 +50,7 @@ def check_email(email: str, *, allow_test_domain: bool = False) -> str:
 
     Raise `InvalidEmail` for anything else than an address. `allow_test_domain` lets the reserved domain .test through.
     """
-    if len(email) > MAX_EMAIL_LENGTH:
+    if len(email) > MAX_EMAIL_LENGTH or any(unicodedata.category(each) in FORBIDDEN_IN_NAMES for each in email):
         raise InvalidEmail
     try:
         valid = validate_email(email, check_deliverability=False, test_environment=allow_test_domain)

@@ -17,6 +17,7 @@ from starlette.websockets import WebSocketDisconnect
 
 import gqlauth
 from gqlauth import Auth, Settings, sockets
+from gqlauth.keys import service as keys
 from gqlauth.runtime import Client, Runtime, create_runtime
 from gqlauth.sessions import service as sessions
 from gqlauth.users.service import Kind, grant, revoke
@@ -100,6 +101,20 @@ def test_a_token_that_expires_ends_its_socket_but_is_no_end_of_the_session(clien
         with pytest.raises(WebSocketDisconnect) as close:
             socket.receive()
         assert (close.value.code, close.value.reason) == (4401, "TOKEN_EXPIRED")
+    refreshed = client.refresh(payload["refreshToken"])
+    with connected(client.http) as socket:
+        watch(socket, refreshed)
+
+
+def test_a_revoked_key_ends_the_sockets_that_it_let_in(client: GraphQLClient, elsewhere: Runtime) -> None:
+    """Whoever stole the key may have opened them, with a token that never expires."""
+    payload = client.signup()
+    with connected(client.http) as socket:
+        watch(socket, payload)
+        keys.revoke(elsewhere, keys.every(elsewhere)[0].kid)
+        with pytest.raises(WebSocketDisconnect) as close:
+            socket.receive()
+        assert (close.value.code, close.value.reason) == (4401, "TOKEN_INVALID")
     refreshed = client.refresh(payload["refreshToken"])
     with connected(client.http) as socket:
         watch(socket, refreshed)

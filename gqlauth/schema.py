@@ -34,9 +34,9 @@ from gqlauth import replacements
 from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput, UpdateProfileInput
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
-from gqlauth.permissions import guard_by_default
+from gqlauth.guards.guard import Permission
+from gqlauth.guards.placing import place_guards, refuse_open_fields
 from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
-from gqlauth.rules import Permission
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery, SessionSubscription
 from gqlauth.users.graphql import User
 
@@ -99,6 +99,7 @@ class Schema(strawberry.Schema):
         self._replacements = replacements.find(types, (User, SignupInput, UpdateProfileInput))
         self.user_type: type[User] = self._replacements.get(User, User)
         super().__init__(query, mutation, subscription, types=types, extensions=[*extensions, prepare], **options)
+        refuse_open_fields(self._schema)
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
         # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
         self._has_plans = not (self.exception_handlers or self._has_hooks)
@@ -106,12 +107,11 @@ class Schema(strawberry.Schema):
         self.limit(limits or Limits())
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """Return the fields of a type as they are in this schema: with the host's types, and closed by default."""
+        """Return the fields of a type as they are in this schema: with the host's types, and with their guards."""
         fields = [replacements.replace(field, self._replacements) for field in super().get_fields(type_definition)]
         is_root = type_definition.origin in (self.query, self.mutation, self.subscription)
-        if self._default_guard is None or not is_root:
-            return fields
-        return guard_by_default(fields, self._default_guard, open_names=self.open_names)
+        default = self._default_guard if is_root else None
+        return place_guards(type_definition, fields, self.config.name_converter.from_field, default, self.open_names)
 
     def limit(self, limits: Limits) -> None:
         """Apply these limits to all documents from now on."""

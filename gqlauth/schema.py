@@ -35,7 +35,7 @@ from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput,
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
 from gqlauth.guards.guard import Permission
-from gqlauth.guards.placing import place_guards, refuse_open_fields
+from gqlauth.guards.placing import place_guards
 from gqlauth.plan import PlainExecutor, Plan, is_awaitable, is_plannable
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery, SessionSubscription
 from gqlauth.users.graphql import User
@@ -99,7 +99,6 @@ class Schema(strawberry.Schema):
         self._replacements = replacements.find(types, (User, SignupInput, UpdateProfileInput))
         self.user_type: type[User] = self._replacements.get(User, User)
         super().__init__(query, mutation, subscription, types=types, extensions=[*extensions, prepare], **options)
-        refuse_open_fields(self._schema)
         self._has_hooks = len(self.extensions) > 1 or bool(self.directives)
         # Strawberry's handlers of exceptions want the resolve info that a plan leaves out.
         self._has_plans = not (self.exception_handlers or self._has_hooks)

@@ -14,10 +14,8 @@ from functools import cached_property, reduce
 from typing import Any, TypeVar
 
 import strawberry
-from graphql import GraphQLSchema
 from strawberry.extensions import FieldExtension
 from strawberry.permission import PermissionExtension
-from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition, get_object_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.private import is_private
@@ -85,7 +83,15 @@ class Public(FieldExtension):
 
 
 class Placed(FieldExtension):
-    """Marks a guarded field whose place in its schema `place_guards` has looked at."""
+    """Stands last on each guarded field of a `gqlauth.Schema`, so that nothing can get before the guards after it."""
+
+    def apply(self, field: StrawberryField) -> None:
+        """Put the guards last, which is outermost. Raise `TypeError` if they would not be asked at all."""
+        field.extensions = _guards_last(field.extensions)
+        if field.is_basic_field:
+            raise TypeError(
+                f"The field {field.python_name} cannot be guarded: {type(field)} is read without extensions."
+            )
 
 
 def guarded(*guards: Permission) -> list[FieldExtension]:
@@ -145,20 +151,8 @@ def place_guards(
             missing = [GuardExtension(default)]
         if missing or has_guard(field):
             field = _with(field, *missing, Placed())
-            field.extensions = _guards_last(field.extensions)
         placed.append(field)
     return placed
-
-
-def refuse_open_fields(schema: GraphQLSchema) -> None:
-    """Raise `TypeError` for a field of the schema whose guards are not asked first, whatever another extension did."""
-    for kind in schema.type_map.values():
-        for name, made in getattr(kind, "fields", {}).items():
-            field = made.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-            if not isinstance(field, StrawberryField) or not has_guard(field):
-                continue
-            if field.is_basic_field or field.extensions != _guards_last(field.extensions):
-                raise TypeError(f"{kind}.{name} cannot be guarded: something would run before its guards.")
 
 
 def has_guard(field: StrawberryField) -> bool:

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from gqlauth.errors import Unauthenticated as Unauthenticated
     from gqlauth.federation import FederatedSchema as FederatedSchema
     from gqlauth.fields import without as without
-    from gqlauth.guards import HasRole as HasRole
-    from gqlauth.guards import HasScope as HasScope
-    from gqlauth.guards import IsAuthenticated as IsAuthenticated
-    from gqlauth.guards import IsOwner as IsOwner
-    from gqlauth.guards import IsVerified as IsVerified
+    from gqlauth.guards.guard import Guard as Guard
+    from gqlauth.guards.placing import guarded as guarded
+    from gqlauth.guards.placing import guarded_type as guarded_type
+    from gqlauth.guards.placing import public as public
+    from gqlauth.guards.viewer import HasRole as HasRole
+    from gqlauth.guards.viewer import HasScope as HasScope
+    from gqlauth.guards.viewer import IsAuthenticated as IsAuthenticated
+    from gqlauth.guards.viewer import IsOwner as IsOwner
+    from gqlauth.guards.viewer import IsVerified as IsVerified
     from gqlauth.jwks import KeysUnavailable as KeysUnavailable
-    from gqlauth.permissions import guarded as guarded
-    from gqlauth.permissions import guarded_type as guarded_type
-    from gqlauth.permissions import public as public
     from gqlauth.reasons import Reason as Reason
-    from gqlauth.rules import Guard as Guard
     from gqlauth.runtime import Signup as Signup
     from gqlauth.schema import Mutation as Mutation
     from gqlauth.schema import Query as Query
@@ -64,14 +64,14 @@ HOMES = {
     "Context": "context",
     "FederatedSchema": "federation",
     "Forbidden": "errors",
-    "Guard": "rules",
-    "HasRole": "guards",
-    "HasScope": "guards",
+    "Guard": "guards.guard",
+    "HasRole": "guards.viewer",
+    "HasScope": "guards.viewer",
     "InvalidInput": "errors",
     "InvalidToken": "tokens",
-    "IsAuthenticated": "guards",
-    "IsOwner": "guards",
-    "IsVerified": "guards",
+    "IsAuthenticated": "guards.viewer",
+    "IsOwner": "guards.viewer",
+    "IsVerified": "guards.viewer",
     "KeysUnavailable": "jwks",
     "Limits": "documents",
     "Mutation": "schema",
@@ -93,9 +93,9 @@ HOMES = {
     "VerifiedToken": "verify",
     "Viewer": "context",
     "context_of": "context",
-    "guarded": "permissions",
-    "guarded_type": "permissions",
-    "public": "permissions",
+    "guarded": "guards.placing",
+    "guarded_type": "guards.placing",
+    "public": "guards.placing",
     "verify_token": "verify",
     "without": "fields",
 }

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gqlauth.auth import Auth, safely
-from gqlauth.guards import IsAuthenticated
+from gqlauth.guards.viewer import IsAuthenticated
 from gqlauth.http import HeaderCheck
 from gqlauth.schema import Mutation, Query, Schema, Subscription
 from gqlauth.settings import Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import reduce
 
 import strawberry
 from strawberry.federation.schema_directives import Authenticated, FederationDirective, RequiresScopes
@@ -11,7 +12,8 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from gqlauth.rules import AllOf
+from gqlauth.guards.guard import AllOf, AnyOf, Guard, Not, as_guard
+from gqlauth.guards.viewer import Anonymous, HasScope, ViewerGuard
 from gqlauth.schema import Schema
 
 ASKED = (Authenticated, RequiresScopes)
@@ -51,9 +53,41 @@ def _announced(field: StrawberryField) -> StrawberryField:
 
 
 def _directive(field: StrawberryField) -> FederationDirective | None:
-    """Return what the field's guards ask, as far as the router can ask it. Scopes ask for a viewer, too."""
-    guards = [extension for extension in field.extensions if isinstance(extension, PermissionExtension)]
-    rule = AllOf(*(permission for guard in guards if guard.use_directives for permission in guard.permissions))
-    if rule.scopes is not None:
-        return RequiresScopes(scopes=rule.scopes)
-    return Authenticated() if rule.needs_viewer else None
+    """Return what the router can check of the field's guards. A scope implies a signed-in user."""
+    extensions = [extension for extension in field.extensions if isinstance(extension, PermissionExtension)]
+    guards = [as_guard(given) for each in extensions if each.use_directives for given in each.permissions]
+    if not guards:
+        return None
+    guard = reduce(AllOf, guards)
+    scopes = _scopes(guard)
+    if scopes is not None:
+        return RequiresScopes(scopes=scopes)
+    return Authenticated() if _needs_viewer(guard) else None
+
+
+def _needs_viewer(guard: Guard) -> bool:
+    """Return whether the guard refuses every anonymous caller."""
+    match guard:
+        case AllOf():
+            return _needs_viewer(guard.left) or _needs_viewer(guard.right)
+        case AnyOf():
+            return _needs_viewer(guard.left) and _needs_viewer(guard.right)
+        case Not() if not isinstance(guard, Anonymous):
+            return _needs_viewer(guard.guard)
+    return isinstance(guard, ViewerGuard)
+
+
+def _scopes(guard: Guard) -> list[list[str]] | None:
+    """Return the sets of scopes of which the guard requires one, or None if it can let a caller in without any."""
+    match guard:
+        case HasScope():
+            return [guard.names]
+        case AllOf():
+            left, right = _scopes(guard.left), _scopes(guard.right)
+            if left is None or right is None:
+                return left or right
+            return [list(dict.fromkeys([*some, *more])) for some in left for more in right]
+        case AnyOf():
+            left, right = _scopes(guard.left), _scopes(guard.right)
+            return None if left is None or right is None else [*left, *right]
+    return None

@@ -32,10 +32,10 @@ from gqlauth.accounts.graphql import AccountMutation, AccountQuery, SignupInput,
 from gqlauth.answers import AnswerTooLarge, is_too_large, set_limit
 from gqlauth.documents import Documents, InvalidDocument, Limits, Prepared, discreet
 from gqlauth.errors import MAX_REPORTED_ERRORS
+from gqlauth.guards.guard import Permission
+from gqlauth.guards.placing import place_guards
 from gqlauth.masking import masked
-from gqlauth.permissions import guard_by_default
 from gqlauth.plan import HookedExecutor, PlainExecutor, Plan, is_awaitable, is_plannable
-from gqlauth.rules import Permission
 from gqlauth.sessions.graphql import SessionMutation, SessionQuery, SessionSubscription
 from gqlauth.users.graphql import User
 
@@ -99,12 +99,11 @@ class Schema(strawberry.Schema):
         self._limit(limits or Limits())
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
-        """Return the fields of a type as they are in this schema: with the host's types, and closed by default."""
+        """Return the fields of a type as they are in this schema: with the host's types, and with their guards."""
         fields = [replacements.replace(field, self._replacements) for field in super().get_fields(type_definition)]
         is_root = type_definition.origin in (self.query, self.mutation, self.subscription)
-        if self._default_guard is None or not is_root:
-            return fields
-        return guard_by_default(fields, self._default_guard, open_names=self.open_names)
+        default = self._default_guard if is_root else None
+        return place_guards(type_definition, fields, self.config.name_converter.from_field, default, self.open_names)
 
     @property
     def limits(self) -> Limits:

@@ -22,7 +22,7 @@ from gqlauth import (
     guarded_type,
     public,
 )
-from gqlauth.rules import Guard
+from gqlauth.guards.guard import Guard
 from tests.viewers import ANONYMOUS, WITH, WITHOUT, Asker
 
 A, B, C = HasScope("a"), HasScope("b"), HasScope("c")

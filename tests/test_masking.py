@@ -20,7 +20,7 @@ from strawberry.extensions import SchemaExtension
 import gqlauth
 from gqlauth import Auth, Forbidden, Schema, Settings
 from gqlauth.errors import Reason
-from gqlauth.permissions import guarded
+from gqlauth.guards.placing import guarded
 from tests.support import LOGIN, PASSWORD, SIGNUP, GraphQLClient
 
 SECRET = "hunter2hunter2"

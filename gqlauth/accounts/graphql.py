@@ -13,7 +13,7 @@ from gqlauth.accounts.guesses import flows
 from gqlauth.context import Context, context_of
 from gqlauth.errors import AuthErrorType, Refusable
 from gqlauth.fields import keep_names
-from gqlauth.permissions import guarded, public
+from gqlauth.guards.placing import guarded, public
 from gqlauth.sessions.graphql import AuthPayload
 from gqlauth.users.graphql import User, added_fields, user_type
 

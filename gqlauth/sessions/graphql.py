@@ -13,7 +13,7 @@ from gqlauth.context import Context, Viewer, context_of
 from gqlauth.cookies import Cookies
 from gqlauth.errors import AuthErrorType, Refusable
 from gqlauth.fields import keep_names
-from gqlauth.permissions import guarded, public
+from gqlauth.guards.placing import guarded, public
 from gqlauth.sessions import service
 from gqlauth.sessions.models import SessionColumns
 from gqlauth.users.graphql import User, user_type

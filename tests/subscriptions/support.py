@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 import gqlauth
 from gqlauth import Context, HasRole, IsAuthenticated
-from gqlauth.permissions import guarded
+from gqlauth.guards.placing import guarded
 
 PROTOCOL = "graphql-transport-ws"
 SESSION_ENDED = "subscription { sessionEnded { sessionId reason } }"

@@ -140,7 +140,9 @@ def test_keys_that_are_not_encrypted_as_they_should_be_are_told(
         assert "warn keys: 1 in clear text in the database" in doctor(**production)[-1]
     assert "WRONG keys: 1 still in clear text; start the server" in doctor(**production, key_encryption_key=SECRET)[-1]
     assert "warn keys: 1 still" in doctor(database_url=database_url, key_encryption_key=SECRET)[-1]
-    keys.protect(create_runtime(msgspec.structs.replace(ready.settings, key_encryption_key=SECRET)))
+    encrypting = create_runtime(msgspec.structs.replace(ready.settings, key_encryption_key=SECRET))
+    keys.protect(encrypting)
+    encrypting.database.dispose()
     assert doctor(**production, key_encryption_key=SECRET)[-1] == "ok keys: one signs with ES256"
     later = f"{SECRET[::-1]},{SECRET}"
     assert "warn keys: 1 not encrypted in today's form" in doctor(**production, key_encryption_key=later)[-1]

@@ -50,7 +50,8 @@ def test_the_first_start_makes_everything_and_the_second_finds_it(tmp_path: Path
     assert "Traceback" not in errors
     assert PASSWORD not in errors
 
-    with serving(tmp_path, environment="production", public_url="https://id.example") as again:
+    elsewhere = {"public_url": "https://id.example", "issuer": "http://127.0.0.1:8000"}
+    with serving(tmp_path, environment="production", **elsewhere) as again:
         assert again.output[:2] == ["database   sqlite:///gqlauth.db (found)", "key        ES256 (found)"]
         assert ask(again.url, ME, str(payload["accessToken"]))["me"] == payload["user"]
         assert again.stop(signal.SIGTERM) == ""
@@ -130,6 +131,8 @@ def test_what_weakens_a_server_is_told_at_start(tmp_path: Path) -> None:
         pass
     (tmp_path / "gqlauth.db").chmod(0o644)
     with serving(tmp_path, rate_limits="off", algoritm="ES256", trusted_proxies="*") as server:
+        # Its answer says that everything has been told.
+        httpx2.get(f"{server.root}/healthz")
         server.stop()
     assert "database   others can read the file; run: chmod 600 gqlauth.db" in server.output
     told = "\n".join(server.output)

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from gqlauth import Auth, logs
+from gqlauth.clock import utc_now
 from gqlauth.users.service import InvalidEmail, check_email
 from tests.processes import run
 from tests.support import GraphQLClient
@@ -35,7 +36,8 @@ def test_what_clients_say_of_themselves_is_written_out_on_the_command_line(
 ) -> None:
     client.signup()
     with auth.runtime.database.transaction() as db:
-        db.execute(sa.update(Session).values(user_agent=HOSTILE, ip_address="\x1b[2J"))
+        now = {"created_at": utc_now(), "last_used_at": utc_now(), "refreshed_at": utc_now()}
+        db.execute(sa.update(Session).values(user_agent=HOSTILE, ip_address="\x1b[2J", **now))
     listed = run("sessions", "list", "ada@example.com", folder=tmp_path, database_url=database_url)
     assert (listed.returncode, listed.stderr, listed.stdout.count("\n")) == (0, "", 1)
     assert listed.stdout[:-1].isprintable()

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import pytest
 import strawberry
 from strawberry import relay
+from strawberry.annotation import StrawberryAnnotation
 from strawberry.extensions import FieldExtension
 from strawberry.field_extensions import InputMutationExtension
 from strawberry.permission import BasePermission, PermissionExtension
@@ -246,7 +247,7 @@ class Direct(StrawberryField):
 
 @strawberry.type
 class Reads:
-    secret: str = Direct(python_name="secret", default="secret", extensions=guarded())
+    secret: Any = Direct(type_annotation=StrawberryAnnotation(str), default="secret", extensions=guarded())
 
 
 def test_a_field_that_is_read_without_its_extensions_is_refused() -> None:
@@ -292,8 +293,8 @@ class Cat(Animal, Owned):
 
 @strawberry.type
 class Dog(Animal, Owned):
-    @strawberry.field
-    async def name(self) -> str | None:
+    @strawberry.field  # type: ignore[misc]  # a resolver in the place of an attribute: Strawberry allows it
+    async def name(self) -> str | None:  # type: ignore[override]
         return "secret"
 
     @strawberry.field(extensions=[*guarded(), Cache()])
@@ -423,9 +424,7 @@ class Herd:
 
 @strawberry.type
 class Cow(Herd):
-    @strawberry.field(extensions=public())
-    def owner(self) -> str | None:
-        return "secret"
+    owner: str | None = strawberry.field(default="secret", extensions=public())
 
 
 @strawberry.type

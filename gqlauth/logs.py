@@ -14,6 +14,7 @@ from gqlauth import events
 
 logger = logging.getLogger("gqlauth")
 
+NEXT_WORD = re.compile(r"(?<!^)(?=[A-Z])")
 PLAIN = re.compile(r"[\w.:@/+-]+", re.ASCII)
 # Controls, formatting such as a change of direction, halves of characters, private use, line and paragraph breaks.
 UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -45,7 +46,7 @@ def printable(text: str) -> str:
 
 def log_event(event: events.Event) -> None:
     """Write the event's line (ASVS 16.3.1, 16.3.2). Events hold no password, token or other secret."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    name = NEXT_WORD.sub("_", type(event).__name__).lower()
     values = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     logger.log(logging.WARNING if isinstance(event, WARNINGS) else logging.INFO, line(name, **values))
 

@@ -25,6 +25,7 @@ MAX_RAW_LENGTH = 5 * MAX_LENGTH
 # The end of a well-formed hash of no password: checking against it costs what a real check costs.
 NO_PASSWORD = "." * 53
 HASH = re.compile(rf"({SCHEME})?\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{{53}}", re.ASCII)
+BETWEEN_WORDS = re.compile(r"[\W_]+")
 SERVICE_WORDS = ("gqlauth", "graphql")
 
 
@@ -121,7 +122,7 @@ def _prehash(password: str) -> bytes:
 
 def _made_of(password: str, words: tuple[str, ...]) -> bool:
     """Tell whether little is left of the password without the person's words, and no letter."""
-    parts = {part for word in words for part in re.split(r"[\W_]+", _normalise(word).casefold()) if len(part) >= 3}
+    parts = {part for word in words for part in BETWEEN_WORDS.split(_normalise(word).casefold()) if len(part) >= 3}
     rest = password
     for part in sorted({*parts, *SERVICE_WORDS}, key=len, reverse=True):
         rest = rest.replace(part, "")

@@ -149,13 +149,20 @@ def worst_texts(pattern: re.Pattern[Any], size: int) -> Iterator[str]:
     """Yield texts of this size that are likely to make the pattern work: its own parts, repeated, with a wrong end."""
     source = pattern.pattern
     tree = parser.parse(source.decode("latin-1") if isinstance(source, bytes) else source, pattern.flags)
-    parts = sorted(set(_parts(tree)))
+    parts = sorted(set(_parts(tree)))[:8]
     whole = "".join(_sample(tree))
-    heads = ["", *(whole[:cut] for cut in range(1, len(whole) + 1))][:80]
-    for pump in {*parts, whole, *(one + other for one in parts for other in parts)} - {""}:
-        for head in heads if len(pump) == 1 else ["", whole]:
-            for tail in ("", "\x00", whole):
-                yield (head + pump * size)[: size - len(tail)] + tail
+    # A text that the pattern takes for the beginning of a match, of any length: in eight steps.
+    heads = ["", *(whole[:cut] for cut in range(1, len(whole) + 1, max(1, len(whole) // 8)))]
+    for pump in sorted({*parts, whole} - {""}):
+        for head in heads:
+            yield _sized(head, pump, "\x00", size)
+        yield _sized("", pump, whole, size)
+    for pair in sorted({one + other for one in parts for other in parts}):
+        yield _sized("", pair, "\x00", size)
+
+
+def _sized(head: str, pump: str, tail: str, size: int) -> str:
+    return (head + pump * size)[: max(size - len(tail), len(head))] + tail
 
 
 def _parts(tree: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -155,10 +156,8 @@ SCHEMA = create_schema()
 
 
 def prepare(source: str) -> None:
-    try:
+    with suppress(InvalidDocument):
         Documents(SCHEMA._schema, Limits()).get(source)
-    except InvalidDocument:
-        pass
 
 
 def execute(source: str, variables: Any = None, name: str | None = None) -> None:
@@ -166,10 +165,8 @@ def execute(source: str, variables: Any = None, name: str | None = None) -> None
 
 
 def refusing(work: Callable[[], object]) -> None:
-    try:
+    with suppress(AuthError):
         work()
-    except AuthError:
-        pass
 
 
 def named(size: int, each: Callable[[int], str]) -> str:

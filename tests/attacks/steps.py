@@ -57,19 +57,22 @@ class Matcher:
             yield at
             return
         self._step()
-        for end in self._node(*nodes[index], text, at):
+        kind, value = nodes[index]
+        for end in self._node(kind, value, text, at):
             yield from self._sequence(nodes, index + 1, text, end)
 
     def _node(self, kind: Any, value: Any, text: str, at: int) -> Iterator[int]:
         if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            yield from self._repeat(kind, *value, text, at)
+            least, most, body = value
+            yield from self._repeat(kind, least, most, body, text, at)
         elif kind is sre.SUBPATTERN:
             yield from self._sequence(list(value[3]), 0, text, at)
         elif kind is sre.BRANCH:
             for branch in value[1]:
                 yield from self._sequence(list(branch), 0, text, at)
         elif kind in (sre.ASSERT, sre.ASSERT_NOT):
-            yield from self._look(kind, *value, text, at)
+            direction, body = value
+            yield from self._look(kind, direction, body, text, at)
         elif kind is sre.AT:
             if self._is_at(value, text, at):
                 yield at
@@ -81,7 +84,7 @@ class Matcher:
         # Every end that a greedy repeat could have, found one after the other: a stack in place of a recursion.
         if len(nodes) == 1 and nodes[0][0] in (sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.ANY):
             ends = [at]
-            while len(ends) <= most and ends[-1] < len(text) and self._fits(*nodes[0], text[ends[-1]]):
+            while len(ends) <= most and ends[-1] < len(text) and self._fits(nodes[0][0], nodes[0][1], text[ends[-1]]):
                 self._step()
                 ends.append(ends[-1] + 1)
             kept = ends[least:]
@@ -120,7 +123,7 @@ class Matcher:
             return character != "\n" or bool(self._flags & re.DOTALL)
         if kind is sre.IN:
             negated = value[0][0] is sre.NEGATE
-            return any(self._fits(*each, character) for each in value if each[0] is not sre.NEGATE) != negated
+            return any(self._fits(sort, each, character) for sort, each in value if sort is not sre.NEGATE) != negated
         if kind is sre.RANGE:
             return any(value[0] <= ord(each) <= value[1] for each in self._cases(character))
         if kind is sre.CATEGORY:

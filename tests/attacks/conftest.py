@@ -8,6 +8,7 @@ import pytest
 
 from tests.attackers import WellBehaved
 from tests.processes import Server, serving
+from tests.viewers import Asker
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +25,8 @@ def others(target: Server, request: pytest.FixtureRequest) -> Iterator[WellBehav
     client = WellBehaved(target, f"user{abs(hash(request.node.name))}@example.com")
     yield client
     client.close()
+
+
+@pytest.fixture
+def asker() -> Asker:
+    return Asker()

@@ -153,10 +153,10 @@ def worst_texts(pattern: re.Pattern[Any], size: int) -> Iterator[str]:
     """Yield texts of this size that are likely to make the pattern work: its own parts, repeated, with a wrong end."""
     source = pattern.pattern
     tree = parser.parse(source.decode("latin-1") if isinstance(source, bytes) else source, pattern.flags)
-    parts = sorted(set(_parts(tree)))[:8]
+    parts = sorted(set(_parts(tree)))[:6]
     whole = "".join(_sample(tree))
-    # A text that the pattern takes for the beginning of a match, of any length: in eight steps.
-    heads = ["", *(whole[:cut] for cut in range(1, len(whole) + 1, max(1, len(whole) // 8)))]
+    # A text that the pattern takes for the beginning of a match, of any length: in four steps.
+    heads = ["", *(whole[:cut] for cut in range(1, len(whole) + 1, max(1, len(whole) // 4)))]
     for pump in sorted({*parts, whole} - {""}):
         for head in heads:
             yield _sized(head, pump, "\x00", size)

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 # Beyond this a match is taken to be without end.
-MOST_STEPS = 2_000_000
+MOST_STEPS = 100_000
 
 
 class TooManySteps(Exception):
@@ -57,34 +57,32 @@ class Matcher:
             yield at
             return
         self._step()
-        kind, value = nodes[index]
-        for end in self._node(kind, value, text, at):
+        for end in self._node(nodes[index], text, at):
             yield from self._sequence(nodes, index + 1, text, end)
 
-    def _node(self, kind: Any, value: Any, text: str, at: int) -> Iterator[int]:
+    def _node(self, node: Any, text: str, at: int) -> Iterator[int]:
+        kind, value = node
         if kind in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
-            least, most, body = value
-            yield from self._repeat(kind, least, most, body, text, at)
+            yield from self._repeat(kind, value, text, at)
         elif kind is sre.SUBPATTERN:
             yield from self._sequence(list(value[3]), 0, text, at)
         elif kind is sre.BRANCH:
             for branch in value[1]:
                 yield from self._sequence(list(branch), 0, text, at)
         elif kind in (sre.ASSERT, sre.ASSERT_NOT):
-            direction, body = value
-            yield from self._look(kind, direction, body, text, at)
+            yield from self._look(kind, value, text, at)
         elif kind is sre.AT:
             if self._is_at(value, text, at):
                 yield at
-        elif at < len(text) and self._fits(kind, value, text[at]):
+        elif at < len(text) and self._fits(node, text[at]):
             yield at + 1
 
-    def _repeat(self, kind: Any, least: int, most: Any, body: Any, text: str, at: int) -> Iterator[int]:
-        nodes = list(body)
+    def _repeat(self, kind: Any, value: Any, text: str, at: int) -> Iterator[int]:
+        least, most, nodes = value[0], value[1], list(value[2])
         # Every end that a greedy repeat could have, found one after the other: a stack in place of a recursion.
         if len(nodes) == 1 and nodes[0][0] in (sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.ANY):
             ends = [at]
-            while len(ends) <= most and ends[-1] < len(text) and self._fits(nodes[0][0], nodes[0][1], text[ends[-1]]):
+            while len(ends) <= most and ends[-1] < len(text) and self._fits(nodes[0], text[ends[-1]]):
                 self._step()
                 ends.append(ends[-1] + 1)
             kept = ends[least:]
@@ -100,7 +98,8 @@ class Matcher:
         if done >= least:
             yield at
 
-    def _look(self, kind: Any, direction: int, body: Any, text: str, at: int) -> Iterator[int]:
+    def _look(self, kind: Any, value: Any, text: str, at: int) -> Iterator[int]:
+        direction, body = value
         nodes = list(body)
         begin = at if direction > 0 else at - body.getwidth()[0]
         found = begin >= 0 and any(direction > 0 or end == at for end in self._sequence(nodes, 0, text, begin))
@@ -118,12 +117,13 @@ class Matcher:
         is_boundary = bool(re.match(r"\w", before)) != bool(re.match(r"\w", after))
         return is_boundary == (place is sre.AT_BOUNDARY)
 
-    def _fits(self, kind: Any, value: Any, character: str) -> bool:
+    def _fits(self, node: Any, character: str) -> bool:
+        kind, value = node
         if kind is sre.ANY:
             return character != "\n" or bool(self._flags & re.DOTALL)
         if kind is sre.IN:
             negated = value[0][0] is sre.NEGATE
-            return any(self._fits(sort, each, character) for sort, each in value if sort is not sre.NEGATE) != negated
+            return any(self._fits(each, character) for each in value if each[0] is not sre.NEGATE) != negated
         if kind is sre.RANGE:
             return any(value[0] <= ord(each) <= value[1] for each in self._cases(character))
         if kind is sre.CATEGORY:
@@ -138,6 +138,7 @@ class Matcher:
         return {each for each in cases if len(each) == 1}
 
 
+CANDIDATES = "a0A_-. \n\té@:/\x01"
 CATEGORIES = {
     sre.CATEGORY_DIGIT: r"\d",
     sre.CATEGORY_NOT_DIGIT: r"\D",
@@ -152,10 +153,10 @@ def worst_texts(pattern: re.Pattern[Any], size: int) -> Iterator[str]:
     """Yield texts of this size that are likely to make the pattern work: its own parts, repeated, with a wrong end."""
     source = pattern.pattern
     tree = parser.parse(source.decode("latin-1") if isinstance(source, bytes) else source, pattern.flags)
-    parts = sorted(set(_parts(tree)))[:8]
+    parts = sorted(set(_parts(tree)))[:6]
     whole = "".join(_sample(tree))
-    # A text that the pattern takes for the beginning of a match, of any length: in eight steps.
-    heads = ["", *(whole[:cut] for cut in range(1, len(whole) + 1, max(1, len(whole) // 8)))]
+    # A text that the pattern takes for the beginning of a match, of any length: in four steps.
+    heads = ["", *(whole[:cut] for cut in range(1, len(whole) + 1, max(1, len(whole) // 4)))]
     for pump in sorted({*parts, whole} - {""}):
         for head in heads:
             yield _sized(head, pump, "\x00", size)
@@ -195,11 +196,8 @@ def _inner(kind: Any, value: Any) -> list[Any]:
 
 def _letters(kind: Any, value: Any) -> Iterator[str]:
     if kind is sre.IN:
-        for each in "a0_-. \n\té@:/\x01":
-            if any(re.fullmatch(_class_source(value), each) for _ in (0,)):
-                yield each
-                return
-        yield next(chr(each[1]) for each in value if each[0] is sre.LITERAL)
+        fits = re.compile(_class_source(value)).fullmatch
+        yield next(each for each in (*CANDIDATES, *map(chr, range(0x110000))) if fits(each))
     elif kind in (sre.ANY, sre.NOT_LITERAL):
         yield "a" if value != ord("a") else "b"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,10 @@ def test_what_clients_say_of_themselves_is_written_out_on_the_command_line(
 ) -> None:
     client.signup()
     with auth.runtime.database.transaction() as db:
-        now = {"created_at": utc_now(), "last_used_at": utc_now(), "refreshed_at": utc_now()}
-        db.execute(sa.update(Session).values(user_agent=HOSTILE, ip_address="\x1b[2J", **now))
+        # The command line's clock does not stand still.
+        now = utc_now()
+        living = {"created_at": now, "refreshed_at": now, "expires_at": now + timedelta(days=1)}
+        db.execute(sa.update(Session).values(user_agent=HOSTILE, ip_address="\x1b[2J", **living))
     listed = run("sessions", "list", "ada@example.com", folder=tmp_path, database_url=database_url)
     assert (listed.returncode, listed.stderr, listed.stdout.count("\n")) == (0, "", 1)
     assert listed.stdout[:-1].isprintable()

@@ -96,7 +96,7 @@ def test_plain_names_only_on_localhost_and_never_in_production(browser: Open) ->
     assert names == [["gqlauth-access", "gqlauth-refresh", "gqlauth-device"], PREFIXED, PREFIXED]
 
 
-KEY = {"algorithm": "HS256", "secret_key": "0f1e2d3c4b5a69788796a5b4c3d2e1f0"}
+KEY = {"algorithm": "HS256", "secret_key": "Zk3vQ8m1XwLr5tYb7NcJp2HsDf9GuAeK"}
 
 
 def test_the_whole_life_of_a_browser(browser: Open, clock: Clock) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from gqlauth import Auth, logs
-from gqlauth.clock import utc_now
 from gqlauth.users.service import InvalidEmail, check_email
 from tests.processes import run
 from tests.support import GraphQLClient
@@ -38,9 +37,8 @@ def test_what_clients_say_of_themselves_is_written_out_on_the_command_line(
     client.signup()
     with auth.runtime.database.transaction() as db:
         # The command line's clock does not stand still.
-        now = utc_now()
-        living = {"created_at": now, "refreshed_at": now, "expires_at": now + timedelta(days=1)}
-        db.execute(sa.update(Session).values(user_agent=HOSTILE, ip_address="\x1b[2J", **living))
+        expires_at = datetime.now(UTC) + timedelta(days=1)
+        db.execute(sa.update(Session).values(user_agent=HOSTILE, ip_address="\x1b[2J", expires_at=expires_at))
     listed = run("sessions", "list", "ada@example.com", folder=tmp_path, database_url=database_url)
     assert (listed.returncode, listed.stderr, listed.stdout.count("\n")) == (0, "", 1)
     assert listed.stdout[:-1].isprintable()

@@ -88,10 +88,13 @@ class Database:
         if not self.is_sqlite:
             return
         fairy = self.engine.raw_connection()
+        cursor = fairy.cursor()
         try:
-            for statement in ("busy_timeout = 0", "wal_checkpoint(TRUNCATE)", f"busy_timeout = {BUSY_TIMEOUT_MS}"):
-                fairy.cursor().execute(f"PRAGMA {statement}").fetchall()
+            cursor.execute("PRAGMA busy_timeout = 0")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         finally:
+            # The connection goes back to the pool, where others rely on the timeout.
+            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             fairy.close()
 
     def readable_by_others(self) -> list[Path]:

@@ -152,9 +152,9 @@ class FairLane:
             if self._working < self._threads:
                 self._working += 1
                 self._executor.submit(self._work)
-            busy = RateLimited(self._seconds_to_wait())
+            wait = self._seconds_to_wait()
         if refused is not None and refused.future.set_running_or_notify_cancel():
-            refused.future.set_exception(busy)
+            refused.future.set_exception(RateLimited(wait))
 
     def _make_room(self, newcomer: _Job) -> _Job:
         """Take the newest job of the largest flow out of the queue and return it, if the newcomer's flows hold less.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -39,7 +40,9 @@ class Cache(FieldExtension):
     async def resolve_async(self, next_: Callable[..., Any], source: Any, info: strawberry.Info, **kwargs: Any) -> Any:
         key = (info.schema, info.field_name)
         if key not in self.values:
-            self.values[key] = await next_(source, info, **kwargs)
+            value = next_(source, info, **kwargs)
+            # The events of a subscription are not awaited.
+            self.values[key] = await value if inspect.isawaitable(value) else value
         return self.values[key]
 
 
@@ -203,12 +206,14 @@ class Ticker:
 
 @EITHER
 def test_that_holds_for_subscriptions(kind: type[strawberry.Schema], asker: Asker) -> None:
-    async def subscribe() -> Any:
-        schema, context = kind(Root, subscription=Ticker), asker.context(ANONYMOUS)
-        results: Any = await schema.subscribe("subscription { ticks }", None, context)
+    schema = kind(Root, subscription=Ticker)
+
+    async def first(identity: Any) -> Any:
+        results: Any = await schema.subscribe("subscription { ticks }", None, asker.context(identity))
         return await anext(aiter(results)) if hasattr(results, "__aiter__") else results
 
-    (error,) = asyncio.run(subscribe()).errors
+    assert asyncio.run(first(WITH)).data == {"ticks": 1}
+    (error,) = asyncio.run(first(ANONYMOUS)).errors
     assert error.extensions["reason"] == MISSING
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from tests.attackers import WellBehaved
 from tests.processes import Server, serving
-from tests.viewers import Asker
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +24,3 @@ def others(target: Server, request: pytest.FixtureRequest) -> Iterator[WellBehav
     client = WellBehaved(target, f"user{abs(hash(request.node.name))}@example.com")
     yield client
     client.close()
-
-
-@pytest.fixture
-def asker() -> Asker:
-    return Asker()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from re import Match
 
 # Of 32 random hexadecimal digits, 107 are left on average; fewer than this are left of one in 10,000.
 MIN_BITS = 60
@@ -66,7 +67,7 @@ def _without_words(secret: str) -> str:
     return "".join(character for place, character in enumerate(secret) if place not in taken)
 
 
-def _is_word(found: re.Match[str], secret: str) -> bool:
+def _is_word(found: Match[str], secret: str) -> bool:
     """Tell whether this is meant as a word: digits stand for letters in long ones alone."""
     return len(found[0]) >= LEET_LETTERS or found[0] == secret[slice(*found.span())].lower()
 

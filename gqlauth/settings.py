@@ -182,7 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ConfigurationError(
                 "GQLAUTH_PUBLIC_URL must be a scheme and a host, such as https://id.example.com: no path, user or blank"
             )
-        if self.issuer is not None and (not self.issuer or re.search(r"\s", self.issuer)):
+        if self.issuer is not None and (not self.issuer or any(map(str.isspace, self.issuer))):
             raise ConfigurationError("GQLAUTH_ISSUER must not be empty or contain blanks")
         if "*" in self.cors_origins:
             raise ConfigurationError("GQLAUTH_CORS_ORIGINS must name each origin; * would open the API to every site")

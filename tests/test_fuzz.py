@@ -101,12 +101,12 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             database_url=f"sqlite:///{tmp_path_factory.mktemp('fuzz')}/test.db",
             # Hundreds of guesses in a second would be answered RATE_LIMITED, and show less.
             rate_limits=False,
-            trusted_proxies=("testclient",),
+            trusted_proxies=("127.0.0.1",),
             max_body_bytes=20_000_000,
         )
     )
     app = Starlette(routes=auth.routes(Schema(Query, gqlauth.Mutation)), lifespan=auth.lifespan)
-    with TestClient(app, headers={"accept": "application/json"}) as http:
+    with TestClient(app, headers={"accept": "application/json"}, client=("127.0.0.1", 1)) as http:
         yield Target(http)
 
 

@@ -19,6 +19,7 @@ from gqlauth.accounts import service
 from gqlauth.app import create_schema
 from gqlauth.ratelimit import ACCOUNT, Limit, Limiter, MemoryWindows, RateLimited
 from gqlauth.runtime import Client
+from gqlauth.testing.accounts import PEER
 from tests.support import CHANGE_PASSWORD, DELETE_ACCOUNT, LOGIN, PASSWORD, REFRESH, Clock, GraphQLClient
 
 WRONG = "wrong horse battery"
@@ -38,7 +39,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Believes X-Forwarded-For of the tests' client."""
-    return msgspec.structs.replace(settings, trusted_proxies=("testclient",))
+    return msgspec.structs.replace(settings, trusted_proxies=(PEER[0],))
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -322,7 +323,8 @@ def test_two_servers_that_share_redis_give_no_new_guesses_after_a_flood(
     answers = []
     for _ in range(2):
         auth = Auth(msgspec.structs.replace(settings, redis_url=redis_url), clock=clock)
-        with TestClient(Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)) as http:
+        app = Starlette(routes=auth.routes(create_schema()), lifespan=auth.lifespan)
+        with TestClient(app, client=PEER) as http:
             client = GraphQLClient(http)
             answers += [guess(client, address=f"10.0.{n}.1") for n in range(20)]
             for n in range(100):

@@ -25,6 +25,7 @@ from gqlauth.events import Event, LoggedIn
 from gqlauth.passwords import Passwords
 from gqlauth.ratelimit import RateLimited
 from gqlauth.runtime import Client
+from gqlauth.testing.accounts import PEER
 from gqlauth.threads import FairLane, Flow
 from gqlauth.users.models import UserColumns
 from tests.support import LOGIN, PASSWORD, GraphQLClient
@@ -215,7 +216,7 @@ def test_flows_that_have_nothing_waiting_are_forgotten() -> None:
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Believes X-Forwarded-For of the tests' client."""
-    return msgspec.structs.replace(settings, trusted_proxies=("testclient",))
+    return msgspec.structs.replace(settings, trusted_proxies=(PEER[0],))
 
 
 @pytest.fixture

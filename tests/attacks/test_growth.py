@@ -86,7 +86,7 @@ def patterns() -> dict[str, tuple[re.Pattern[Any], str]]:
 def worst_growth(pattern: re.Pattern[Any], method: str) -> str | None:
     """Return a text whose work grows faster than it does, if there is one."""
     matcher = Matcher(pattern)
-    for small, large in zip(worst_texts(pattern, 30), worst_texts(pattern, 120), strict=True):
+    for small, large in zip(worst_texts(pattern, 100), worst_texts(pattern, 400), strict=True):
         try:
             if grows(matcher.count(small, method), matcher.count(large, method)):
                 return small

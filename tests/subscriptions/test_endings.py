@@ -204,10 +204,15 @@ def test_all_sockets_are_asked_about_in_one_statement_and_nothing_without_one(
         for socket in watched:
             ended(socket, "SESSION_REVOKED")
         # One tick may have come before the end of the sessions, and one right after it.
-        assert 1 <= len([statement for statement in statements if statement.startswith("SELECT")]) <= 2
+        assert 1 <= len(about_sessions(statements)) <= 2
     statements.clear()
     time.sleep(2 * sockets.CHECK_SECONDS)
-    assert statements == []
+    assert about_sessions(statements) == []
+
+
+def about_sessions(statements: list[str]) -> list[str]:
+    """Return the statements that read sessions. The server looks for new signing keys all the time."""
+    return [statement for statement in statements if "FROM sessions" in statement]
 
 
 def test_sockets_outlive_a_short_failure_of_the_database_but_not_a_long_one(
